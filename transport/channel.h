@@ -1,0 +1,132 @@
+/* channel.h: the seam between a CUDA driver's two halves and whatever carries their bytes.
+ *
+ * A channel is two byte rings of records (wire.h), bulk messages, and urgent messages, to one peer.
+ *
+ *   records  rm_begin / rm_commit put one into the sending ring; the receiver reads it in place.
+ *            Reliable, in order. Credits: a ring never holds more than the receiver has room for.
+ *   bulk     a payload of any size up to RM_BULK_MAX under a 32-bit tag, sent from the caller's
+ * memory and received into memory that the receiver's on_bulk names. Bulk messages and records keep
+ * their order of sending: a record sent after a bulk message is seen after it. urgent   up to
+ * RM_URGENT_MAX bytes that need no ring credit and are handed to on_urgent by the reading thread,
+ * so they pass records that wait in the ring.
+ *
+ * Threads: any thread may send. A channel is read by one thread at a time: a waiter that leads,
+ * else the service thread (client), or the reader thread (engine). A sender that cannot progress
+ * never stops the reading. Callbacks run on the reading thread and must not block or wait on this
+ * channel; they may send only with rm_try_begin / rm_channel_urgent.
+ *
+ * Ends: every wait ends when the peer dies, goes silent (rm_options.silence_ms), the channel is
+ * closed, or its deadline passes. The first failure is kept and told to all: rm_channel_error.
+ *
+ * Must not know: CUDA, sessions, Python. */
+#ifndef REMORA_CHANNEL_H
+#define REMORA_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "wire.h"
+
+#define RM_BULK_MAX (1u << 20) /* one bulk message; larger copies are cut into these */
+
+/* Errors of this layer: negative errno values, or one of these. */
+enum rm_error {
+  RM_EPROTO = -10001,   /* the peer broke the wire's rules (bad frame, length, credit) */
+  RM_ESILENT = -10002,  /* the peer was not heard of for silence_ms */
+  RM_EPEER = -10003,    /* the peer closed the channel */
+  RM_ECLOSED = -10004,  /* closed on this side */
+  RM_ETIMEOUT = -10005, /* the caller's deadline passed; the channel is fine */
+};
+
+typedef struct rm_channel rm_channel;
+
+typedef struct rm_options {
+  uint32_t ring_bytes;  /* of each ring, a power of two, equal on both sides; 0 = 4 MiB */
+  uint32_t record_max;  /* largest record accepted or sent; 0 = 1/4 of the ring */
+  uint32_t bulk_window; /* bulk messages that may be unreleased at this receiver; 0 = 16 */
+  uint32_t silence_ms;  /* keepalive: silence after which the peer counts as dead; 0 = 30,000 */
+  uint32_t spin_us;     /* how long a wait spins before it sleeps; UINT32_MAX = choose by cores */
+  bool service;         /* start flusher and service threads (client side) */
+} rm_options;
+
+typedef struct rm_events {
+  /* One received record, in ring order. NULL: records are left for rm_next (engine side). */
+  void (*on_record)(void *user, const rm_record *record);
+  /* Where the n bytes of a bulk message go; NULL refuses it, which ends the channel. */
+  void *(*on_bulk)(void *user, uint32_t tag, size_t n);
+  /* A bulk message has landed. The receiver calls rm_bulk_release once its memory is free again. */
+  void (*on_bulk_done)(void *user, uint32_t tag, void *where, size_t n);
+  void (*on_urgent)(void *user, const void *bytes, size_t n);
+  /* Once, when the channel ends: error as in enum rm_error or -errno, and one line for people. */
+  void (*on_end)(void *user, int error, const char *why);
+} rm_events;
+
+/* Takes over fd, a connected stream socket past its handshake. NULL with errno on failure. */
+rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user);
+
+/* Ends the channel: unsent records are sent first when drain_ms allows, all waits return. */
+void rm_channel_close(rm_channel *ch, int drain_ms);
+/* Joins the threads and frees the memory. No other thread may be inside the channel. */
+void rm_channel_free(rm_channel *ch);
+/* In a forked child: releases descriptors and nothing else; never writes, locks or joins. */
+void rm_channel_abandon(rm_channel *ch);
+/* 0 while the channel works; else the first failure, and its one line in *why if why is given. */
+int rm_channel_error(rm_channel *ch, const char **why);
+
+/* ---- sending. Between begin and commit the caller holds the ring: fill the record, nothing else.
+ */
+
+/* Room for a record of size bytes (header included), header zeroed but for size and seq. Waits for
+ * credit. NULL: the channel ended. */
+rm_record *rm_begin(rm_channel *ch, uint32_t size);
+/* As rm_begin, but never waits: NULL when there is no credit (or the channel ended). */
+rm_record *rm_try_begin(rm_channel *ch, uint32_t size);
+/* Publishes it. The flusher (or the next rm_flush) sends it. */
+void rm_commit(rm_channel *ch);
+/* As rm_commit, and keeps the order "record, then its bulk messages" against other senders: the
+ * bulk messages follow with rm_bulk_in_order, the last one gives the ring free. */
+void rm_commit_with_bulk(rm_channel *ch);
+int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool last);
+/* Sends all that is committed, from this thread. 0 or an error. */
+int rm_flush(rm_channel *ch);
+/* Sends one bulk message from this thread, after all that is committed; waits for bulk credit.
+ * The bytes may be changed once it returns. 0 or an error. */
+int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
+int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);
+/* The receiver is done with the memory of one bulk message: gives its credit back. Any thread. */
+void rm_bulk_release(rm_channel *ch);
+
+/* ---- receiving where on_record is NULL (engine side) */
+
+/* Reads until the channel ends: run it on a thread of your own. Returns the error. */
+int rm_read_loop(rm_channel *ch);
+/* The next record, in place; waits up to timeout_ms (-1: for ever). NULL: see *error (RM_ETIMEOUT
+ * or the channel's end). It stays valid until rm_release. */
+const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error);
+/* Gives the ring space of all records up to and with this one back to the sender. */
+void rm_release(rm_channel *ch, const rm_record *record);
+
+/* ---- waiting where on_record is set (client side) */
+
+typedef struct rm_waiter {
+  uint32_t done; /* futex word: set non-zero by rm_wake */
+} rm_waiter;
+
+/* Flushes, then waits until rm_wake(w), the end of the channel, the deadline, or *cancel != 0 after
+ * a signal. The first waiter reads for all (leader); the others sleep. Spins spin_us first.
+ * timeout_ms -1: no deadline. Returns 0 when woken, else an error. */
+int rm_wait(rm_channel *ch, rm_waiter *w, int timeout_ms);
+/* Called from on_record: the wait is over. */
+void rm_wake(rm_channel *ch, rm_waiter *w);
+/* Reads whatever has arrived, without waiting, if no one else is reading. */
+void rm_poll(rm_channel *ch);
+
+typedef struct rm_stats {
+  uint64_t records_sent, records_received, bytes_sent, bytes_received;
+  uint64_t bulk_sent, bulk_received, sends, recvs, waits, credit_waits;
+} rm_stats;
+void rm_channel_stats(rm_channel *ch, rm_stats *out);
+
+#endif

@@ -1,0 +1,59 @@
+# Two commands do everything: `make demo` and `make test`. Both build first; neither needs anything prepared.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := test,programs,check
+PYTEST_ARGS ?=
+# make test runs these many seconds at most before a hanging test suite is ended.
+TEST_SECONDS ?= 1320
+
+.PHONY: help build demo test check bench gpu-check wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       see a CUDA program compute on a GPU that its process does not have"
+	@echo "make test       build, check and run every test"
+	@echo "make build      make .venv and everything in it; leaves $(BIN)/remora"
+	@echo "make check      linters, types, formatting, and whether generated code is up to date"
+	@echo "make bench      measure; writes build/bench.json"
+	@echo "make gpu-check  on a machine with an NVIDIA GPU: real programs, locally and remotely in turn"
+	@echo "make wheel      build/wheels/remora-*.whl"
+	@echo "make clean      remove what was built (.venv stays; remove it with rm -rf .venv)"
+
+build: $(VENV)/.ready
+	@echo "remora: building (only what changed)"
+	$(BIN)/python setup.py -q build_ext --inplace
+	$(BIN)/python -m tests.programs.toolchain
+	echo "remora: built. Try: $(BIN)/remora --help"
+
+$(VENV)/.ready: pyproject.toml .ci/prepare
+	@PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" .ci/prepare $(VENV)
+	touch $@
+
+demo: build
+	@$(BIN)/python -m tests.programs.demo
+
+test: build check
+	@timeout --foreground --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" .ci/check
+
+bench: build
+	@mkdir -p build
+	$(BIN)/python -m remora.bench --output build/bench.json
+
+gpu-check:
+	@PYTHON="$(PYTHON)" tests/gpu/check
+
+wheel: $(VENV)/.ready
+	@$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheels .
+	ls build/wheels/*.whl
+
+clean:
+	@rm -rf build *.egg-info shim/lib engine/softgpu/lib
+	find transport engine -name '*.so' -delete

@@ -1,0 +1,31 @@
+"""Writes shim/generated/cuda_abi.h: the header's types, enums and constants, so that nothing needs cuda.h to build.
+
+Input: the facts. Also writes generated/include/cuda.h, a name under which foreign code (cydriver's pxd) finds it."""
+
+from .table import Table
+
+GUARD = """#ifndef REMORA_CUDA_ABI_H
+#define REMORA_CUDA_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+"""
+FORWARD = """#ifndef __cuda_cuda_h__
+#define __cuda_cuda_h__
+#include "../cuda_abi.h"
+#endif
+"""
+
+
+def outputs(table: Table) -> dict[str, str]:
+    facts = table.facts
+    types = "\n".join(t["c"] for t in facts.types)
+    macros = "\n".join(f"#define {name} {value}" for name, value in facts.macros.items())
+    sizes = "\n".join(
+        f'_Static_assert(sizeof({name}) == {size} && _Alignof({name}) == {align}, "{name}");'
+        for name, (size, align) in facts.sizes.items()
+    )
+    checks = f"#ifndef __cplusplus\n{sizes}\n#endif\n"
+    text = f"{GUARD}{macros}\n\n{types}\n\n{checks}\n#endif\n"
+    return {"shim/generated/cuda_abi.h": text, "shim/generated/include/cuda.h": FORWARD}

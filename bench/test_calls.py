@@ -16,8 +16,8 @@ from remora.bench.stats import Interleaved, median_interval
 
 pytestmark = pytest.mark.timeout(400)
 
-# Forwarded by every driver stub there is, and answered by the engine without touching a stream.
-WAITING_CALL = "cuMemGetInfo"
+# Changes nothing, is never answered from a cache, and touches no stream.
+WAITING_CALL = "cuCtxGetLimit"
 POSTED_CALLS = ("cuLaunchKernel", "cuMemsetD8Async", "cuEventRecord")
 RECORD_AND_REPLY = (16, 24)  # bytes: less than this each way, and the call was not forwarded
 

@@ -23,7 +23,7 @@ typedef struct CUfunc_st *CUfunction;
   X(primary_retain, "cuDevicePrimaryCtxRetain", (CUcontext * context, CUdevice device))            \
   X(set_current, "cuCtxSetCurrent", (CUcontext context))                                           \
   X(synchronize, "cuCtxSynchronize", (void))                                                       \
-  X(mem_get_info, "cuMemGetInfo_v2", (size_t *free, size_t *total))                                \
+  X(get_limit, "cuCtxGetLimit", (size_t *value, int limit))                                        \
   X(mem_alloc, "cuMemAlloc_v2", (CUdeviceptr * memory, size_t bytes))                              \
   X(mem_free, "cuMemFree_v2", (CUdeviceptr memory))                                                \
   X(host_alloc, "cuMemHostAlloc", (void **memory, size_t bytes, unsigned flags))                   \

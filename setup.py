@@ -18,7 +18,16 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 BUILD = Path("build")
-INCLUDES = [".", "transport", "shim/generated", "shim/runtime", "engine", "engine/generated", "engine/softgpu"]
+INCLUDES = [
+    ".",
+    "transport",
+    "shim/generated",
+    "shim/generated/include",
+    "shim/runtime",
+    "engine",
+    "engine/generated",
+    "engine/softgpu",
+]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 COMPILE = ["-std=gnu11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-pthread", *WARNINGS]
 
@@ -56,9 +65,24 @@ class Library:
         """libcuda.so.1 in folder, and the name libcuda.so beside it."""
         target = folder / "libcuda.so.1"
         script = [f"-Wl,--version-script={self.version_script}"] if self.version_script else []
-        command = [*compiler(), "-shared", "-pthread", "-Wl,-soname,libcuda.so.1", "-Wl,-z,defs", "-Wl,-z,now",
-                   *script, *map(str, objects), "-o", str(target), "-ldl", *self.links]
-        newest = max(path.stat().st_mtime for path in [*objects, *map(Path, filter(None, [self.version_script]))])
+        command = [
+            *compiler(),
+            "-shared",
+            "-pthread",
+            "-Wl,-soname,libcuda.so.1",
+            "-Wl,-z,defs",
+            "-Wl,-z,now",
+            "-Wl,-z,nodelete",
+            *script,
+            *map(str, objects),
+            "-o",
+            str(target),
+            "-ldl",
+            *self.links,
+        ]
+        newest = max(
+            path.stat().st_mtime for path in [*objects, *map(Path, filter(None, [self.version_script]))]
+        )
         if not target.exists() or target.stat().st_mtime <= newest:
             folder.mkdir(parents=True, exist_ok=True)
             execute(command)
@@ -81,7 +105,9 @@ def includes() -> list[str]:
 def is_current(target: Path, command: list[str]) -> bool:
     """Whether target was made by this very command and is newer than all that it was made from."""
     notes, rules = target.with_suffix(".cmd"), target.with_suffix(".d")
-    if not (target.exists() and notes.exists() and rules.exists() and notes.read_text() == shlex.join(command)):
+    if not (
+        target.exists() and notes.exists() and rules.exists() and notes.read_text() == shlex.join(command)
+    ):
         return False
     inputs = rules.read_text().replace("\\\n", " ").split(":", 1)[1].split()
     made = target.stat().st_mtime
@@ -103,17 +129,23 @@ def libraries() -> list[Library]:
     softgpu_parts = files("shim/generated/softgpu*.c", "engine/generated/softgpu*.c")
     shim_parts = files("shim/runtime/*.c", "shim/generated/*.c", "transport/*.c")
     shim = [s for s in shim_parts if s not in softgpu_parts and not Path(s).name.startswith("_")]
-    softgpu_map = first("engine/softgpu/softgpu.map", "engine/generated/softgpu.map",
-                        "shim/generated/softgpu.map", "shim/generated/libcuda.map")
+    softgpu_map = first(
+        "engine/softgpu/softgpu.map",
+        "engine/generated/softgpu.map",
+        "shim/generated/softgpu.map",
+        "shim/generated/libcuda.map",
+    )
     found = [
         Library("remora.shim", shim, first("shim/generated/libcuda.map")),
-        Library("remora.engine.softgpu", files("engine/softgpu/*.c") + softgpu_parts, softgpu_map, links=["-lm"]),
+        Library(
+            "remora.engine.softgpu", files("engine/softgpu/*.c") + softgpu_parts, softgpu_map, links=["-lm"]
+        ),
     ]
     return [library for library in found if files(f"{library.source_folder}/**/*.c")]
 
 
 def cython_modules() -> list[Extension]:
-    """Every .pyx of transport/ and engine/. Extra C sources stand in the .pyx: `# distutils: sources = ...`"""
+    """Every .pyx of transport/ and engine/; its extra C sources stand in it: `# distutils: sources = ...`"""
     from Cython.Build import cythonize
 
     headers = files("transport/*.h", "shim/generated/*.h", "engine/**/*.h")
@@ -123,7 +155,13 @@ def cython_modules() -> list[Extension]:
             ["remora/" + source],
             include_dirs=[folder for folder in INCLUDES if Path(folder).is_dir()],
             depends=headers,
-            extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wno-unused-function", "-pthread"],
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O2",
+                "-fvisibility=hidden",
+                "-Wno-unused-function",
+                "-pthread",
+            ],
             extra_link_args=["-pthread"],
         )
         for source in files("transport/**/*.pyx", "engine/**/*.pyx")
@@ -139,7 +177,11 @@ class Build(build_ext):
         self.parallel = self.parallel or os.cpu_count()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for library in libraries():
-                folder = library.source_folder if self.inplace else Path(self.build_lib, *library.package.split("."))
+                folder = (
+                    library.source_folder
+                    if self.inplace
+                    else Path(self.build_lib, *library.package.split("."))
+                )
                 library.link(list(pool.map(library.compile, library.sources)), folder / "lib")
         super().run()
 

@@ -1,7 +1,8 @@
 """Finds a CUDA compiler and builds the test programs with it, each once for each change.
 
-The machine's own nvcc is used where there is one ($REMORA_NVCC, PATH, /usr/local/cuda*). Elsewhere PyPI's wheels
-(the extra `nvcc`) are completed into a toolkit that links. REMORA_NO_SYSTEM_NVCC=1 pretends the machine has none.
+The machine's own nvcc is used where there is one ($REMORA_NVCC, PATH, /usr/local/cuda*). Elsewhere PyPI's
+wheels (the extra `nvcc`) are completed into a toolkit that links. REMORA_NO_SYSTEM_NVCC=1 pretends that it
+has none.
 Must not know: Remora. What it builds are plain CUDA programs.
 
     python -m tests.programs.toolchain            says which nvcc is used; assembles the wheels' if it must
@@ -37,7 +38,9 @@ def system_nvcc() -> Path | None:
     folders = [Path(p) for p in os.environ.get("PATH", "").split(":") if p]
     folders += sorted(Path("/usr/local").glob("cuda*/bin"), reverse=True)
     here = Path(sys.prefix).resolve()
-    return next((f / "nvcc" for f in folders if (f / "nvcc").is_file() and here not in f.resolve().parents), None)
+    return next(
+        (f / "nvcc" for f in folders if (f / "nvcc").is_file() and here not in f.resolve().parents), None
+    )
 
 
 def wheel_nvcc() -> Path | None:
@@ -69,7 +72,9 @@ def nvcc() -> Path:
 def cudart_folder() -> Path:
     """Where the shared CUDA runtime of this toolkit lies, for programs that link it."""
     toolkit = nvcc().resolve().parents[1]
-    return next((f for f in (toolkit / "lib64", toolkit / "lib") if any(f.glob("libcudart.so.*"))), toolkit / "lib")
+    return next(
+        (f for f in (toolkit / "lib64", toolkit / "lib") if any(f.glob("libcudart.so.*"))), toolkit / "lib"
+    )
 
 
 def build(source: Path, *flags: str) -> Path:
@@ -77,8 +82,11 @@ def build(source: Path, *flags: str) -> Path:
     command = [str(nvcc()), "-std=c++17", "-O2", "-Wno-deprecated-gpu-targets", *flags, str(source)]
     if "shared" in flags:
         command += ["-Xlinker", f"-rpath={cudart_folder()}"]
-    parts = [source.read_bytes(), *(h.read_bytes() for h in sorted(source.parent.glob("*.h"))),
-             " ".join(command).encode()]
+    parts = [
+        source.read_bytes(),
+        *(h.read_bytes() for h in sorted(source.parent.glob("*.h"))),
+        " ".join(command).encode(),
+    ]
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     target = OUTPUT / f"{source.stem}-{key}"
     if not target.exists():

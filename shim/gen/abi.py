@@ -4,6 +4,8 @@ Input: the facts. Also writes generated/include/cuda.h, a name under which forei
 
 from .table import Table
 
+# Of cudaProfiler.h: cydriver declares it by itself, and no call that is answered takes it.
+FOREIGN = {"CUoutput_mode"}
 GUARD = """#ifndef REMORA_CUDA_ABI_H
 #define REMORA_CUDA_ABI_H
 
@@ -20,11 +22,12 @@ FORWARD = """#ifndef __cuda_cuda_h__
 
 def outputs(table: Table) -> dict[str, str]:
     facts = table.facts
-    types = "\n".join(t["c"] for t in facts.types)
+    types = "\n".join(t["c"] for t in facts.types if t["name"] not in FOREIGN)
     macros = "\n".join(f"#define {name} {value}" for name, value in facts.macros.items())
     sizes = "\n".join(
         f'_Static_assert(sizeof({name}) == {size} && _Alignof({name}) == {align}, "{name}");'
         for name, (size, align) in facts.sizes.items()
+        if name not in FOREIGN
     )
     checks = f"#ifndef __cplusplus\n{sizes}\n#endif\n"
     text = f"{GUARD}{macros}\n\n{types}\n\n{checks}\n#endif\n"

@@ -17,6 +17,8 @@ HEAD = """#ifndef REMORA_RECORDS_H
 #define RM_PENDING (-1)    /* answered later, by whoever took the call over */
 #define RM_BAD_RECORD (-2) /* the peer broke the protocol */
 
+#define RM_RAW_MAX 65536u /* raw bytes of one argument of a generated call */
+
 enum rm_mode { RM_MODE_NONE, RM_MODE_POST, RM_MODE_CALL, RM_MODE_SLOW };
 
 typedef struct rm_op_info {

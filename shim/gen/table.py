@@ -1,4 +1,4 @@
-"""The table of calls, read and checked. Input: shim/api/calls.txt, abis.txt, softgpu.txt. No output.
+"""The table of calls, read and checked. Input: shim/api/calls.txt, abis.txt, softgpu.txt, errors.txt. No output.
 
 The grammar is written at the top of calls.txt. Every error names the line."""
 
@@ -76,8 +76,10 @@ class Call:
 class Table:
     """All lines, and the ABI and software GPU lists beside them."""
 
-    def __init__(self, calls: list[Call], abis: dict[str, Alias], softgpu: set[str], facts: Facts) -> None:
-        self.calls, self.abis, self.softgpu, self.facts = calls, abis, softgpu, facts
+    def __init__(
+        self, calls: list[Call], abis: dict[str, Alias], softgpu: set[str], errors: dict[str, str], facts: Facts
+    ) -> None:
+        self.calls, self.abis, self.softgpu, self.errors, self.facts = calls, abis, softgpu, errors, facts
 
     @cached_property
     def wire(self) -> list[Call]:
@@ -111,10 +113,16 @@ def load(facts: Facts, api: Path = API) -> Table:
     """The whole table, or TableError."""
     calls = parse((api / "calls.txt").read_text(), facts)
     abis = parse_abis((api / "abis.txt").read_text(), facts)
-    softgpu = {line for line in (api / "softgpu.txt").read_text().split("\n") if line and not line.startswith("#")}
+    softgpu = set(rows(api / "softgpu.txt"))
+    errors = {name: text for name, _, text in (row.partition(" ") for row in rows(api / "errors.txt"))}
     if unknown := sorted(n for n in softgpu if n not in facts.bases):
         raise TableError(f"softgpu.txt: not in the header: {', '.join(unknown)}")
-    return Table(calls, abis, softgpu, facts)
+    return Table(calls, abis, softgpu, errors, facts)
+
+
+def rows(path: Path) -> list[str]:
+    """Lines of a list, without comments."""
+    return [line.strip() for line in path.read_text().split("\n") if line.strip() and not line.startswith("#")]
 
 
 def parse(text: str, facts: Facts) -> list[Call]:

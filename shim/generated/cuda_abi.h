@@ -2292,11 +2292,6 @@ typedef struct CUDA_ARRAY3D_DESCRIPTOR_v1_st
   unsigned int NumChannels;
   unsigned int Flags;
 } CUDA_ARRAY3D_DESCRIPTOR_v1;
-typedef enum CUoutput_mode_enum
-{
-  CU_OUT_KEY_VALUE_PAIR = 0x00,
-  CU_OUT_CSV = 0x01
-} CUoutput_mode;
 
 #ifndef __cplusplus
 _Static_assert(sizeof(cuuint32_t) == 4 && _Alignof(cuuint32_t) == 4, "cuuint32_t");

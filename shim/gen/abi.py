@@ -2,6 +2,8 @@
 
 Input: the facts. Also writes generated/include/cuda.h, a name under which foreign code (cydriver's pxd) finds it."""
 
+import re
+
 from .table import Table
 
 # Of cudaProfiler.h: cydriver declares it by itself, and no call that is answered takes it.
@@ -16,6 +18,9 @@ GUARD = """#ifndef REMORA_CUDA_ABI_H
 FORWARD = """#ifndef __cuda_cuda_h__
 #define __cuda_cuda_h__
 #include "../cuda_abi.h"
+
+#ifndef __cplusplus /* cydriver names types by their tags alone */
+{tags}#endif
 #endif
 """
 
@@ -31,4 +36,11 @@ def outputs(table: Table) -> dict[str, str]:
     )
     checks = f"#ifndef __cplusplus\n{sizes}\n#endif\n"
     text = f"{GUARD}{macros}\n\n{types}\n\n{checks}\n#endif\n"
-    return {"shim/generated/cuda_abi.h": text, "shim/generated/include/cuda.h": FORWARD}
+    return {"shim/generated/cuda_abi.h": text, "shim/generated/include/cuda.h": FORWARD.format(tags=tags(table))}
+
+
+def tags(table: Table) -> str:
+    """A typedef for every tag."""
+    texts = [t["c"] for t in table.facts.types if t["name"] not in FOREIGN]
+    found = {(m[1], m[2]) for text in texts for m in re.finditer(r"\b(enum|struct|union) (\w+)", text)}
+    return "".join(f"typedef {kind} {tag} {tag};\n" for kind, tag in sorted(found) if tag not in table.facts.names)

@@ -74,6 +74,11 @@ class Facts:
         return self.bases[base][0]
 
     @cached_property
+    def names(self) -> set[str]:
+        """Every typedef."""
+        return {t["name"] for t in self.types if t["typedef"]}
+
+    @cached_property
     def enums(self) -> set[str]:
         return {t["name"] for t in self.types if t["kind"] == "enum"}
 

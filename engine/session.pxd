@@ -9,9 +9,7 @@ from cuda.bindings.cydriver cimport (
 )
 from remora.engine.generated.records cimport *
 
-cdef extern from "engine/session.h" nogil:
-    ctypedef struct Session:
-        pass
+from remora.engine.state cimport Session
 
 ctypedef struct Call:
     const rm_record *record
@@ -20,7 +18,6 @@ ctypedef struct Call:
     uint8_t *answer           # answer struct, then raw bytes
     uint32_t answer_room
     uint32_t answer_bytes
-    uint16_t *current         # context id that is current on the calling engine thread
 
 # Look-ups of what a client names: 0 or the CUresult that says what is wrong with it.
 cdef int32_t find_stream(Session *s, const Call *c, uint64_t wire, CUstream *out) noexcept nogil
@@ -49,6 +46,8 @@ cdef int32_t h_function_get(Session *s, Call *c, const rm_q_function_get *q, rm_
 cdef int32_t h_function_bind(Session *s, Call *c, const rm_q_function_bind *q) noexcept nogil
 cdef int32_t h_function_set(Session *s, Call *c, const rm_q_function_set *q) noexcept nogil
 cdef int32_t h_global_get(Session *s, Call *c, const rm_q_global_get *q, rm_a_global_get *a) noexcept nogil
+cdef int32_t h_occupancy_clusters(
+    Session *s, Call *c, const rm_q_occupancy_clusters *q, rm_a_occupancy_clusters *a) noexcept nogil
 cdef int32_t h_launch(Session *s, Call *c, const rm_q_launch *q) noexcept nogil
 cdef int32_t h_stream_create(Session *s, Call *c, const rm_q_stream_create *q) noexcept nogil
 cdef int32_t h_stream_destroy(Session *s, Call *c, const rm_q_stream_destroy *q) noexcept nogil

@@ -1,0 +1,64 @@
+/* gate.h: a host function that holds a stream until somebody opens it.
+ *
+ * When the stream gets there, the gate's job runs on a helper thread; the driver's callback thread
+ * waits until the gate is opened (or the session ends). Must not know: what the job does. */
+#ifndef REMORA_ENGINE_GATE_H
+#define REMORA_ENGINE_GATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "jobs.h"
+#include "staging.h"
+
+#define GATES_MAX 65536u /* of one session at a time */
+
+enum GateKind { GATE_CALLBACK, GATE_PULL, GATE_LARGE_OUT };
+
+typedef struct Gate {
+  Job job; /* pushed when the stream gets here */
+  struct Gates *gates;
+  struct Gate *next, **link;
+  uint64_t token;
+  uint64_t at, pitch, width, rows; /* device memory of a pull or a large copy out */
+  Piece *piece;   /* of a pull: where its next payload lands, */
+  bool landed;    /* and whether it has */
+  uint32_t tag;   /* of a pull: its bulk messages */
+  int32_t status; /* CUresult of the gate's job */
+  uint16_t ctx;
+  uint8_t kind;
+  bool open;
+  bool kept; /* freed by whoever made it, not by the stream */
+} Gate;
+
+typedef struct Gates {
+  pthread_mutex_t lock;
+  pthread_cond_t moved;
+  Gate *all;
+  Jobs *jobs;
+  uint32_t count;
+  uint32_t last_tag;
+  bool ended;
+} Gates;
+
+void gates_init(Gates *gates, Jobs *jobs);
+/* NULL: too many, or no memory. */
+Gate *gate_make(Gates *gates, uint8_t kind, uint64_t token);
+/* The host function (CUhostFn): userData is the gate. */
+void gate_reached(void *gate);
+/* The peer's host function of this token returned: opens its gate, if there is one. */
+bool gate_answer(Gates *gates, uint64_t token);
+void gate_open(Gate *gate);
+/* A pull is about to be sent: its payload of piece->size bytes goes to piece. */
+void gate_expect(Gate *gate, Piece *piece);
+/* For on_bulk: memory for n bytes under a tag; NULL: nobody asked for them. */
+void *gate_room(Gates *gates, uint32_t tag, size_t n);
+void gate_landed(Gates *gates, uint32_t tag);
+/* Waits until the payload has landed; false: the session ended. */
+bool gate_wait(Gate *gate);
+/* Takes a gate that no stream will reach out of the list and frees it. */
+void gate_drop(Gate *gate);
+void gates_end(Gates *gates);
+
+#endif

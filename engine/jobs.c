@@ -1,0 +1,63 @@
+/* jobs.c: see jobs.h. */
+#include "jobs.h"
+
+static void *work(void *arg) {
+  Jobs *jobs = arg;
+  pthread_mutex_lock(&jobs->lock);
+  while (!jobs->ended) {
+    Job *job = jobs->first;
+    if (!job) {
+      jobs->idle++;
+      pthread_cond_wait(&jobs->more, &jobs->lock);
+      jobs->idle--;
+      continue;
+    }
+    jobs->first = job->next;
+    if (!jobs->first) jobs->end = &jobs->first;
+    if (jobs->queued-- == JOBS_QUEUED) pthread_cond_broadcast(&jobs->fewer);
+    pthread_mutex_unlock(&jobs->lock);
+    job->run(jobs->session, job);
+    pthread_mutex_lock(&jobs->lock);
+  }
+  jobs->threads--;
+  pthread_mutex_unlock(&jobs->lock);
+  return NULL;
+}
+
+/* Called with the lock held. */
+static void add_thread(Jobs *jobs) {
+  pthread_t thread;
+  pthread_attr_t attr;
+  pthread_attr_init(&attr);
+  pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  if (pthread_create(&thread, &attr, work, jobs) == 0) jobs->threads++;
+  pthread_attr_destroy(&attr);
+}
+
+void jobs_init(Jobs *jobs, void *session) {
+  *jobs = (Jobs){.session = session};
+  jobs->end = &jobs->first;
+  pthread_mutex_init(&jobs->lock, NULL);
+  pthread_cond_init(&jobs->more, NULL);
+  pthread_cond_init(&jobs->fewer, NULL);
+}
+
+void jobs_push(Jobs *jobs, Job *job) {
+  job->next = NULL;
+  pthread_mutex_lock(&jobs->lock);
+  while (jobs->queued >= JOBS_QUEUED && !jobs->ended) pthread_cond_wait(&jobs->fewer, &jobs->lock);
+  *jobs->end = job;
+  jobs->end = &job->next;
+  jobs->queued++;
+  if (jobs->idle < jobs->queued && jobs->threads < JOBS_THREADS) add_thread(jobs);
+  pthread_cond_signal(&jobs->more);
+  pthread_mutex_unlock(&jobs->lock);
+}
+
+void jobs_end(Jobs *jobs) {
+  pthread_mutex_lock(&jobs->lock);
+  jobs->ended = true;
+  pthread_cond_broadcast(&jobs->more);
+  pthread_cond_broadcast(&jobs->fewer);
+  pthread_mutex_unlock(&jobs->lock);
+}

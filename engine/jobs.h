@@ -1,0 +1,33 @@
+/* jobs.h: work that may wait in the driver, done by threads made when none is idle.
+ *
+ * Must not know: what a job does. */
+#ifndef REMORA_ENGINE_JOBS_H
+#define REMORA_ENGINE_JOBS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define JOBS_THREADS 256u /* most at a time: waits of as many streams */
+#define JOBS_QUEUED 4096u /* a client that queues more waits here, and nobody else does */
+
+typedef struct Job {
+  struct Job *next;
+  void (*run)(void *session, struct Job *job); /* owns the job from then on */
+} Job;
+
+typedef struct Jobs {
+  pthread_mutex_t lock;
+  pthread_cond_t more, fewer;
+  Job *first, **end;
+  void *session;
+  uint32_t threads, idle, queued;
+  bool ended;
+} Jobs;
+
+void jobs_init(Jobs *jobs, void *session);
+/* Waits only while JOBS_QUEUED wait already; a job pushed after jobs_end is dropped. */
+void jobs_push(Jobs *jobs, Job *job);
+void jobs_end(Jobs *jobs);
+
+#endif

@@ -1,0 +1,140 @@
+/* session.h: what one session of a client holds in the worker that serves it.
+ *
+ * The issuer thread, the helper threads and the reader share it; each part says which lock guards
+ * it. Must not know: how records are laid out beyond their header, Python. */
+#ifndef REMORA_ENGINE_SESSION_H
+#define REMORA_ENGINE_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <cuda.h>
+
+#include "arena.h"
+#include "gate.h"
+#include "jobs.h"
+#include "ledger.h"
+#include "staging.h"
+#include "table.h"
+#include "transport/channel.h"
+
+#define MAX_DEVICES 8
+#define FIRST_MADE_CONTEXT 64 /* ids below are 1 + device: primary contexts */
+
+/* A point of a stream that something waits for; see lanes.pxi. */
+typedef struct Item {
+  struct Item *next;
+  uint64_t seq;   /* order of issue in the session */
+  CUevent event;  /* reached when the stream gets here */
+  uint64_t token; /* of a copy out or a mark; the pointer of a free */
+  rm_record call; /* header of the waiting call to answer */
+  Piece *pieces;  /* staged memory: to send, or only to give back */
+  Gate *gate;     /* of a large copy out: what it came to */
+  int32_t status; /* known before the event: a copy that could not be issued */
+  uint8_t kind;
+} Item;
+
+enum ItemKind { ITEM_GIVE_BACK, ITEM_OUT, ITEM_LARGE_OUT, ITEM_MARK, ITEM_SYNC, ITEM_FREE };
+
+/* The items of one stream, oldest first; a helper drains it. Guarded by Session.lane_lock. */
+typedef struct Lane {
+  Job job;
+  struct Lane *all; /* next of all lanes of the session */
+  Item *first, *last;
+  uint16_t ctx;
+  bool draining; /* its job is queued or at work */
+  bool orphaned; /* its stream is gone: freed once empty */
+} Lane;
+
+typedef struct Context {
+  CUcontext handle;
+  uint64_t serial; /* never used twice, unlike the id and the handle */
+  uint32_t device;
+  int32_t deferred; /* first failure of a posted call, told once */
+  uint16_t id;
+  CUstream copier; /* non-blocking stream of copies behind a gate, made when needed */
+  Lane *legacy;    /* of the legacy default stream */
+  Table threads;   /* per-thread default streams: thread -> Stream */
+  CUevent *events; /* spare events for items; guarded by Session.lane_lock */
+  uint32_t event_count, event_room;
+} Context;
+
+typedef struct Stream {
+  CUstream handle;
+  uint16_t ctx;
+  Lane *lane;
+} Stream;
+
+typedef struct Event {
+  CUevent handle;
+  uint16_t ctx;
+} Event;
+
+typedef struct Function {
+  CUfunction handle;    /* a kernel of a library is passed as a function, as CUDA allows */
+  CUkernel kernel;      /* set when it came from a library */
+  void *owner;          /* its Module */
+  uint32_t param_bytes; /* end of the last parameter */
+  uint32_t param_count;
+} Function;
+
+typedef struct Module {
+  CUmodule module; /* one of the two is set */
+  CUlibrary library;
+  Function *functions; /* found so far, by index */
+  uint32_t count, room;
+  uint16_t ctx;
+} Module;
+
+/* Memory outside the arenas that a client may name: globals of its modules. */
+typedef struct Range {
+  uint64_t at, bytes;
+  void *owner; /* Module */
+} Range;
+
+typedef struct Device {
+  CUdevice handle;
+  Arena arena;
+  pthread_mutex_t lock; /* guards arena */
+} Device;
+
+typedef struct Session {
+  rm_channel *channel;
+  char broken[160]; /* why the session must end; empty while it works */
+  Device devices[MAX_DEVICES];
+  uint32_t device_count;
+  Ledger *ledger;
+  uint32_t ledger_slot;
+
+  Table contexts, streams, events, modules, functions;
+  pthread_mutex_t make_lock; /* contexts, modules, globals are made and dropped under it */
+  uint64_t serials;
+  Range *globals;
+  uint32_t global_count, global_room;
+
+  Lane *lanes;
+  uint64_t issued; /* seq of the newest item */
+  uint32_t outs;   /* items that carry data out, pending */
+  uint32_t frees;  /* frees in stream order, pending */
+  pthread_mutex_t lane_lock;
+  pthread_cond_t lane_moved; /* an item of some lane is through */
+
+  Staging staging;
+  uint32_t slabs_pinned;
+  Piece *landing; /* where the bulk message under way goes; reading thread only */
+  Gates gates;
+  Jobs jobs;
+  void *images; /* Python object: the images that modules are loaded from */
+} Session;
+
+/* Serial of the context that is current on this engine thread; 0 = none. */
+static inline uint64_t *current_serial(void) {
+  static __thread uint64_t serial;
+  return &serial;
+}
+
+/* Notes why the session must end; the first reason stays. */
+void session_broken(Session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

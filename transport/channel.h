@@ -5,15 +5,18 @@
  *   records  rm_begin / rm_commit put one into the sending ring; the receiver reads it in place.
  *            Reliable, in order. Credits: a ring never holds more than the receiver has room for.
  *   bulk     a payload of any size up to RM_BULK_MAX under a 32-bit tag, sent from the caller's
- * memory and received into memory that the receiver's on_bulk names. Bulk messages and records keep
- * their order of sending: a record sent after a bulk message is seen after it. urgent   up to
- * RM_URGENT_MAX bytes that need no ring credit and are handed to on_urgent by the reading thread,
- * so they pass records that wait in the ring.
+ *            memory and received into memory that the receiver's on_bulk names. Bulk messages and
+ *            records keep their order of sending: a record sent after a bulk message is seen after
+ *            it. Messages of tag 0 and those of other tags have a credit window each: a payload
+ *            that was asked for never waits behind payloads that lie in a queue.
+ *   urgent   up to RM_URGENT_MAX bytes that need no credit and are handed to on_urgent by the
+ *            reading thread, so they pass records that wait in the ring.
  *
  * Threads: any thread may send. A channel is read by one thread at a time: a waiter that leads,
  * else the service thread (client), or the reader thread (engine). A sender that cannot progress
  * never stops the reading. Callbacks run on the reading thread and must not block or wait on this
- * channel; they may send only with rm_try_begin / rm_channel_urgent.
+ * channel; they may send only with rm_try_begin / rm_commit / rm_channel_urgent and may call
+ * rm_wake, rm_bulk_release and rm_expect.
  *
  * Ends: every wait ends when the peer dies, goes silent (rm_options.silence_ms), the channel is
  * closed, or its deadline passes. The first failure is kept and told to all: rm_channel_error.
@@ -45,21 +48,23 @@ typedef struct rm_channel rm_channel;
 typedef struct rm_options {
   uint32_t ring_bytes;  /* of each ring, a power of two, equal on both sides; 0 = 4 MiB */
   uint32_t record_max;  /* largest record accepted or sent; 0 = 1/4 of the ring */
-  uint32_t bulk_window; /* bulk messages that may be unreleased at this receiver; 0 = 16 */
+  uint32_t bulk_window; /* bulk messages that may be unreleased, equal on both sides; 0 = 16 */
   uint32_t silence_ms;  /* keepalive: silence after which the peer counts as dead; 0 = 30,000 */
   uint32_t spin_us;     /* how long a wait spins before it sleeps; UINT32_MAX = choose by cores */
   bool service;         /* start flusher and service threads (client side) */
+  const char *peer;     /* who is there, for error lines: "host:port"; copied; NULL = "peer" */
 } rm_options;
 
 typedef struct rm_events {
   /* One received record, in ring order. NULL: records are left for rm_next (engine side). */
   void (*on_record)(void *user, const rm_record *record);
-  /* Where the n bytes of a bulk message go; NULL refuses it, which ends the channel. */
+  /* Where the n bytes of a bulk message go; NULL refuses it (n > 0), which ends the channel. */
   void *(*on_bulk)(void *user, uint32_t tag, size_t n);
   /* A bulk message has landed. The receiver calls rm_bulk_release once its memory is free again. */
   void (*on_bulk_done)(void *user, uint32_t tag, void *where, size_t n);
   void (*on_urgent)(void *user, const void *bytes, size_t n);
-  /* Once, when the channel ends: error as in enum rm_error or -errno, and one line for people. */
+  /* Once, when the channel ends: error as in enum rm_error or -errno, and one line for people. On
+   * whichever thread noticed it, perhaps inside another call of this header: must not block. */
   void (*on_end)(void *user, int error, const char *why);
 } rm_events;
 
@@ -68,6 +73,8 @@ rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *e
 
 /* Ends the channel: unsent records are sent first when drain_ms allows, all waits return. */
 void rm_channel_close(rm_channel *ch, int drain_ms);
+/* Ends the channel at once; the peer is told why (one line, up to 128 bytes) if it can be. */
+void rm_channel_end(rm_channel *ch, const char *why);
 /* Joins the threads and frees the memory. No other thread may be inside the channel. */
 void rm_channel_free(rm_channel *ch);
 /* In a forked child: releases descriptors and nothing else; never writes, locks or joins. */
@@ -79,11 +86,12 @@ int rm_channel_error(rm_channel *ch, const char **why);
  */
 
 /* Room for a record of size bytes (header included), header zeroed but for size and seq. Waits for
- * credit. NULL: the channel ended. */
+ * credit. NULL: the channel ended, or errno EMSGSIZE: size is not within 16..record_max. */
 rm_record *rm_begin(rm_channel *ch, uint32_t size);
-/* As rm_begin, but never waits: NULL when there is no credit (or the channel ended). */
+/* As rm_begin, but never waits: NULL also without credit or while another thread fills a record. */
 rm_record *rm_try_begin(rm_channel *ch, uint32_t size);
-/* Publishes it. The flusher (or the next rm_flush) sends it. */
+/* Publishes it. The flusher (or the next rm_flush) sends it. A record with RM_F_WAITS does not
+ * wake the flusher: its sender calls rm_wait or rm_flush next. */
 void rm_commit(rm_channel *ch);
 /* As rm_commit, and keeps the order "record, then its bulk messages" against other senders: the
  * bulk messages follow with rm_bulk_in_order, the last one gives the ring free. */
@@ -92,31 +100,44 @@ int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, 
 /* Sends all that is committed, from this thread. 0 or an error. */
 int rm_flush(rm_channel *ch);
 /* Sends one bulk message from this thread, after all that is committed; waits for bulk credit.
- * The bytes may be changed once it returns. 0 or an error. */
+ * The bytes may be changed once it returns. 0 or an error (-EMSGSIZE beyond RM_BULK_MAX). */
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
+/* 0 or an error; -EAGAIN only on the reading thread, when too many wait to be sent. */
 int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);
-/* The receiver is done with the memory of one bulk message: gives its credit back. Any thread. */
-void rm_bulk_release(rm_channel *ch);
+/* The receiver is done with the memory of one bulk message of this tag: gives its credit back.
+ * Any thread. */
+void rm_bulk_release(rm_channel *ch, uint32_t tag);
+
+/* ---- receiving */
+
+/* change > 0: that many messages are on their way that no waiter waits for (callbacks, pulls);
+ * change < 0: they came. While there are any, the service thread reads whenever no waiter leads;
+ * without, a message that comes just after a wait may lie for up to RM_GRACE_US. Any thread. */
+void rm_expect(rm_channel *ch, int change);
 
 /* ---- receiving where on_record is NULL (engine side) */
 
 /* Reads until the channel ends: run it on a thread of your own. Returns the error. */
 int rm_read_loop(rm_channel *ch);
-/* The next record, in place; waits up to timeout_ms (-1: for ever). NULL: see *error (RM_ETIMEOUT
- * or the channel's end). It stays valid until rm_release. */
+/* The next record, in place; waits up to timeout_ms (-1: for ever), after sending what is unsent;
+ * reads for itself when no one else does. NULL: see *error (RM_ETIMEOUT or the channel's end; what
+ * had arrived before the end is still handed out). It stays valid until rm_release. One thread. */
 const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error);
 /* Gives the ring space of all records up to and with this one back to the sender. */
 void rm_release(rm_channel *ch, const rm_record *record);
 
 /* ---- waiting where on_record is set (client side) */
 
+/* Initialise with {0} before the record that it waits for is committed. */
 typedef struct rm_waiter {
-  uint32_t done; /* futex word: set non-zero by rm_wake */
+  uint32_t state; /* futex word: RM_WOKEN once rm_wake was called */
+  struct rm_waiter *next, *previous;
 } rm_waiter;
+#define RM_WOKEN 1u
 
-/* Flushes, then waits until rm_wake(w), the end of the channel, the deadline, or *cancel != 0 after
- * a signal. The first waiter reads for all (leader); the others sleep. Spins spin_us first.
- * timeout_ms -1: no deadline. Returns 0 when woken, else an error. */
+/* Flushes, then waits until rm_wake(w), the end of the channel or the deadline. The first waiter
+ * reads for all (leader); the others sleep. Spins spin_us first. Signals don't end it: their
+ * handlers run and it goes on. timeout_ms -1: no deadline. Returns 0 when woken, else an error. */
 int rm_wait(rm_channel *ch, rm_waiter *w, int timeout_ms);
 /* Called from on_record: the wait is over. */
 void rm_wake(rm_channel *ch, rm_waiter *w);

@@ -1,0 +1,79 @@
+/* fail.c: how a channel ends: the first failure is kept, told to the peer if it can be, and wakes
+ * everyone who waits. Cold.
+ * Must not know: who waits for what. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+
+static void wake_all(rm_channel *ch) {
+  ch->link->ops->stop(ch->link);
+  rm_waiters_end(ch);
+  rm_add(&ch->credit_turn, 1);
+  rm_futex_wake(&ch->credit_turn, INT32_MAX);
+  rm_wake_flusher(ch);
+  rm_service_wake(ch);
+}
+
+static bool keep_first(rm_channel *ch, int error, const char *why) {
+  pthread_mutex_lock(&ch->fail_lock);
+  bool first = ch->error == 0;
+  if (first) {
+    snprintf(ch->why, sizeof ch->why, "%s", why);
+    rm_store_ordered(&ch->error, error);
+  }
+  pthread_mutex_unlock(&ch->fail_lock);
+  return first;
+}
+
+int rm_fail_text(rm_channel *ch, int error, bool bye, const char *why) {
+  if (rm_ended(ch)) return rm_load(&ch->error);
+  if (bye) rm_say_bye(ch, why);
+  if (!keep_first(ch, error, why)) return rm_load(&ch->error);
+  wake_all(ch);
+  if (ch->events.on_end) ch->events.on_end(ch->user, error, ch->why);
+  return error;
+}
+
+int rm_fail(rm_channel *ch, int error, const char *format, ...) {
+  char text[sizeof ch->why];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  return rm_fail_text(ch, error, false, text);
+}
+
+int rm_fail_link(rm_channel *ch, int error) {
+  if (error == RM_EPEER) return rm_fail(ch, error, "%s closed the connection", ch->peer);
+  if (error == -ECONNRESET || error == -EPIPE)
+    return rm_fail(ch, RM_EPEER, "%s broke the connection off: it died or was stopped", ch->peer);
+  if (error == -ETIMEDOUT || error == -EHOSTUNREACH)
+    return rm_fail(ch, RM_ESILENT, "%s cannot be reached any more: %s", ch->peer, strerror(-error));
+  return rm_fail(ch, error, "connection to %s failed: %s", ch->peer, strerror(-error));
+}
+
+void rm_in_cut_off(rm_channel *ch, size_t left) {
+  rm_fail(ch, RM_EPEER, "connection to %s ended inside a message (%zu bytes or more are missing)",
+          ch->peer, left ? left : 1);
+}
+
+bool rm_in_broken(rm_channel *ch, const char *format, ...) {
+  char detail[160], text[sizeof ch->why];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(detail, sizeof detail, format, arguments);
+  va_end(arguments);
+  rm_say_bye(ch, detail);
+  snprintf(text, sizeof text, "%s broke the protocol: %s", ch->peer, detail);
+  rm_fail_text(ch, RM_EPROTO, false, text);
+  return false;
+}
+
+int rm_channel_error(rm_channel *ch, const char **why) {
+  int error = rm_load(&ch->error);
+  if (why) *why = error ? ch->why : "";
+  return error;
+}

@@ -1,0 +1,284 @@
+/* send.c: handing records, bulk messages, notes and credits to the link: from the waiting caller's
+ * own thread, from the flusher, or from a thread that gives credit back.
+ * Must not know: what a link does with them. */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* ---- what there is to send */
+
+static rm_credit credit_now(rm_channel *ch) {
+  return (rm_credit){
+      (uint32_t)rm_load(&ch->released),
+      {(uint8_t)rm_load(&ch->bulk_released[0]), (uint8_t)rm_load(&ch->bulk_released[1])}};
+}
+
+static bool due(uint32_t unreported, uint32_t whole) {
+  uint32_t share = whole / RM_CREDIT_SHARE;
+  return unreported >= (share ? share : 1);
+}
+
+bool rm_credit_due(rm_channel *ch) {
+  rm_credit now = credit_now(ch);
+  uint32_t told = rm_load(&ch->told_ring), bulk = rm_load(&ch->told_bulk);
+  return due(now.ring - told, (uint32_t)ch->ring_bytes) ||
+         due((uint8_t)(now.bulk[0] - bulk), ch->bulk_window) ||
+         due((uint8_t)(now.bulk[1] - (bulk >> 8)), ch->bulk_window);
+}
+
+static void note_told(rm_channel *ch, rm_credit told) {
+  rm_store(&ch->told_ring, told.ring);
+  rm_store(&ch->told_bulk, told.bulk[0] | (uint32_t)told.bulk[1] << 8);
+}
+
+static void add_note(rm_channel *ch, rm_parcel *parcels, unsigned *count, const rm_note *note) {
+  rm_note *copy = &ch->tx.notes[*count];
+  *copy = *note;
+  parcels[(*count)++] =
+      (rm_parcel){.kind = RM_PARCEL_NOTE, .note = copy->kind, .bytes = copy->bytes, .n = copy->n};
+}
+
+static void add_simple_note(rm_channel *ch, rm_parcel *parcels, unsigned *count, bool *wanted,
+                            uint32_t kind) {
+  if (!*wanted) return;
+  *wanted = false;
+  add_note(ch, parcels, count, &(rm_note){.kind = kind});
+}
+
+/* Takes waiting notes, leaving room for two runs of records. */
+static void take_notes(rm_channel *ch, rm_parcel *parcels, unsigned *count) {
+  struct rm_notes *notes = &ch->notes;
+  pthread_mutex_lock(&notes->lock);
+  add_simple_note(ch, parcels, count, &notes->ping, RM_NOTE_PING);
+  add_simple_note(ch, parcels, count, &notes->pong, RM_NOTE_PONG);
+  while (notes->count && *count < RM_PARCELS_MAX - 2) {
+    add_note(ch, parcels, count, &notes->urgent[notes->first]);
+    notes->first = (notes->first + 1) % RM_URGENT_SLOTS;
+    notes->count--;
+  }
+  if (notes->count) rm_store_ordered(&ch->work, 1);
+  pthread_mutex_unlock(&notes->lock);
+}
+
+static void add_run(rm_channel *ch, rm_parcel *parcels, unsigned *count, uint64_t end) {
+  parcels[(*count)++] = (rm_parcel){.kind = RM_PARCEL_RECORDS,
+                                    .bytes = ch->put.ring + (ch->tx.sent & ch->mask),
+                                    .n = end - ch->tx.sent};
+  rm_store(&ch->tx.sent, end);
+}
+
+/* The end of the records to send next from sent on: a run that neither crosses the ring's end nor
+ * cuts a record. Only a batch beyond RM_BATCH_BYTES has to be walked. */
+static uint64_t run_end(rm_channel *ch, uint64_t head) {
+  uint64_t sent = ch->tx.sent, wrap = (sent | ch->mask) + 1, end = head < wrap ? head : wrap;
+  if (end - sent <= RM_BATCH_BYTES) return end;
+  uint64_t at = sent;
+  while (at < end && at - sent < RM_BATCH_BYTES)
+    at += RM_ALIGNED((uint64_t)((rm_record *)(ch->put.ring + (at & ch->mask)))->size);
+  return at;
+}
+
+static void take_records(rm_channel *ch, rm_parcel *parcels, unsigned *count, uint64_t head) {
+  uint64_t before = ch->tx.sent;
+  add_run(ch, parcels, count, run_end(ch, head));
+  if (ch->tx.sent < head && !(ch->tx.sent & ch->mask) && ch->tx.sent - before < RM_BATCH_BYTES)
+    add_run(ch, parcels, count, run_end(ch, head));
+}
+
+/* Fills parcels with what is to be sent next. */
+static unsigned gather(rm_channel *ch, rm_parcel *parcels) {
+  unsigned count = 0;
+  uint64_t head = rm_load_ordered(&ch->head);
+  if (rm_load(&ch->work)) {
+    rm_store_ordered(&ch->work, 0);
+    take_notes(ch, parcels, &count);
+  }
+  if (ch->tx.sent != head) take_records(ch, parcels, &count, head);
+  if (!count && rm_credit_due(ch)) parcels[count++] = (rm_parcel){.kind = RM_PARCEL_CREDIT};
+  return count;
+}
+
+/* ---- sending, under tx.lock */
+
+/* Waits until the link takes more. Nothing goes missing: someone else reads meanwhile, or this
+ * thread does. */
+static void wait_writable(rm_channel *ch) {
+  rm_expect(ch, 1);
+  if (!rm_load(&ch->served) && rm_read_take(ch)) {
+    int ready = ch->link->ops->wait(ch->link, RM_READABLE | RM_WRITABLE, (int)ch->tick_ms);
+    if (ready & RM_READABLE) rm_read_some(ch, false);
+    rm_read_leave(ch);
+  } else {
+    int limit = rm_load(&ch->served) ? (int)ch->tick_ms : RM_UNSERVED_MS;
+    ch->link->ops->wait(ch->link, RM_WRITABLE, limit);
+  }
+  rm_expect(ch, -1);
+}
+
+static void set_held(rm_channel *ch, bool held) {
+  if (ch->tx.held == held) return;
+  ch->tx.held = held;
+  rm_store_ordered(&ch->held, held);
+}
+
+/* Sees a send through, or leaves it with the link if this thread may not wait. */
+static int see_through(rm_channel *ch, int error, bool blocks) {
+  while (error == -EAGAIN && blocks && !rm_ended(ch)) {
+    wait_writable(ch);
+    error = ch->link->ops->resume(ch->link);
+    if (error == 0) rm_store(&ch->heard_ms, rm_now_ms()); /* the peer took bytes: it lives */
+  }
+  set_held(ch, error == -EAGAIN);
+  if (error && error != -EAGAIN) return rm_fail_link(ch, error);
+  if (error && rm_ended(ch)) return rm_load(&ch->error);
+  return error;
+}
+
+static int send_parcels(rm_channel *ch, const rm_parcel *parcels, unsigned count, bool blocks) {
+  rm_credit credit = credit_now(ch);
+  note_told(ch, credit);
+  rm_count(&ch->tx.stats.sends, 1);
+  return see_through(ch, ch->link->ops->send(ch->link, parcels, count, credit), blocks);
+}
+
+static int drain_locked(rm_channel *ch, bool blocks) {
+  int error = ch->tx.held ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
+  while (!error && !rm_ended(ch)) {
+    rm_parcel parcels[RM_PARCELS_MAX];
+    unsigned count = gather(ch, parcels);
+    if (!count) return 0;
+    error = send_parcels(ch, parcels, count, blocks);
+  }
+  return error ? error : rm_load(&ch->error);
+}
+
+/* Notes and credits that became due while the lock was held, and whose owners did not wait. */
+static void after_unlock(rm_channel *ch) {
+  while (rm_load_ordered(&ch->work) && !rm_load(&ch->held) && !rm_ended(ch) &&
+         pthread_mutex_trylock(&ch->tx.lock) == 0) {
+    drain_locked(ch, false);
+    pthread_mutex_unlock(&ch->tx.lock);
+  }
+  if (rm_load_ordered(&ch->held)) rm_wake_flusher(ch);
+}
+
+int rm_drain(rm_channel *ch, bool blocks) {
+  if (blocks)
+    pthread_mutex_lock(&ch->tx.lock);
+  else if (pthread_mutex_trylock(&ch->tx.lock) != 0)
+    return -EAGAIN;
+  int error = drain_locked(ch, blocks);
+  pthread_mutex_unlock(&ch->tx.lock);
+  if (rm_load_ordered(&ch->work) || rm_load(&ch->held)) after_unlock(ch);
+  return error;
+}
+
+int rm_flush(rm_channel *ch) { return rm_drain(ch, !rm_reading_here(ch)); }
+
+void rm_nudge(rm_channel *ch) {
+  rm_store_ordered(&ch->work, 1);
+  bool alone = !ch->flushes && !rm_reading_here(ch); /* nobody else would send the rest */
+  if (rm_drain(ch, alone) == -EAGAIN && rm_load_ordered(&ch->held)) rm_wake_flusher(ch);
+}
+
+void rm_say_bye(rm_channel *ch, const char *why) {
+  if (pthread_mutex_trylock(&ch->tx.lock) != 0) return;
+  rm_parcel bye = {.kind = RM_PARCEL_NOTE, .note = RM_NOTE_BYE, .bytes = why, .n = strlen(why)};
+  if (bye.n > RM_NOTE_MAX) bye.n = RM_NOTE_MAX;
+  if (!ch->tx.held) ch->link->ops->send(ch->link, &bye, 1, credit_now(ch));
+  ch->tx.held = true; /* nothing may follow a bye */
+  pthread_mutex_unlock(&ch->tx.lock);
+}
+
+/* ---- bulk */
+
+static bool take_bulk_credit(rm_channel *ch, unsigned kind) {
+  uint32_t sent = rm_load(&ch->bulk_sent[kind]);
+  do
+    if (sent - rm_load(&ch->bulk_acked[kind]) >= ch->bulk_window) return false;
+  while (!__atomic_compare_exchange_n(&ch->bulk_sent[kind], &sent, sent + 1, false,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
+  return true;
+}
+
+static int wait_bulk_credit(rm_channel *ch, unsigned kind) {
+  if (take_bulk_credit(ch, kind)) return 0;
+  __atomic_fetch_add(&ch->credit_waits, 1, __ATOMIC_RELAXED);
+  while (!rm_ended(ch)) {
+    uint32_t turn = rm_load_ordered(&ch->credit_turn);
+    if (take_bulk_credit(ch, kind)) return 0;
+    if (rm_drain(ch, true) == 0) rm_credit_sleep(ch, turn);
+  }
+  return rm_load(&ch->error);
+}
+
+static int send_bulk_locked(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+  int error = drain_locked(ch, true);
+  if (error) return error;
+  rm_parcel parcel = {.kind = RM_PARCEL_BULK, .tag = tag, .bytes = bytes, .n = n};
+  rm_count(&ch->tx.stats.bulk_sent, 1);
+  return send_parcels(ch, &parcel, 1, true);
+}
+
+int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+  if (n > RM_BULK_MAX) return -EMSGSIZE;
+  int error = wait_bulk_credit(ch, tag != 0);
+  if (error) return error;
+  pthread_mutex_lock(&ch->tx.lock);
+  error = send_bulk_locked(ch, tag, bytes, n);
+  pthread_mutex_unlock(&ch->tx.lock);
+  if (rm_load_ordered(&ch->work)) after_unlock(ch);
+  return error;
+}
+
+/* ---- notes */
+
+bool rm_note_put(rm_channel *ch, uint32_t kind, const void *bytes, size_t n) {
+  struct rm_notes *notes = &ch->notes;
+  pthread_mutex_lock(&notes->lock);
+  bool room = notes->count < RM_URGENT_SLOTS;
+  if (room) {
+    rm_note *note = &notes->urgent[(notes->first + notes->count++) % RM_URGENT_SLOTS];
+    note->kind = kind;
+    note->n = (uint32_t)n;
+    memcpy(note->bytes, bytes, n);
+  }
+  pthread_mutex_unlock(&notes->lock);
+  return room;
+}
+
+int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n) {
+  if (n > RM_URGENT_MAX) return -EMSGSIZE;
+  while (!rm_ended(ch)) {
+    if (rm_note_put(ch, RM_NOTE_URGENT, bytes, n)) {
+      rm_nudge(ch);
+      return rm_load(&ch->error);
+    }
+    if (rm_reading_here(ch)) return -EAGAIN;
+    rm_drain(ch, true);
+  }
+  return rm_load(&ch->error);
+}
+
+/* ---- the flusher: sends what gathers while its last send is under way */
+
+void rm_wake_flusher(rm_channel *ch) {
+  if (ch->flushes && rm_swap(&ch->flusher_asleep, 0)) rm_futex_wake(&ch->flusher_asleep, 1);
+}
+
+static bool flusher_has_work(rm_channel *ch) {
+  return rm_load_ordered(&ch->head) != rm_load(&ch->tx.sent) || rm_load_ordered(&ch->work) ||
+         rm_load_ordered(&ch->held);
+}
+
+void *rm_flusher_run(void *channel) {
+  rm_channel *ch = channel;
+  while (!rm_ended(ch)) {
+    rm_store_ordered(&ch->flusher_asleep, 1);
+    if (!flusher_has_work(ch) && !rm_ended(ch)) rm_futex_wait(&ch->flusher_asleep, 1, -1);
+    rm_store_ordered(&ch->flusher_asleep, 0);
+    rm_drain(ch, true);
+  }
+  return NULL;
+}

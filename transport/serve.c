@@ -1,0 +1,78 @@
+/* serve.c: the service thread: reads while no waiter does. It sleeps on a futex while waiters lead
+ * (the data would else wake two threads for each call) and on the link while none does.
+ * Must not know: what arrives. */
+#include "internal.h"
+
+void rm_service_wake(rm_channel *ch) {
+  if (rm_swap(&ch->park, RM_PARK_NONE)) rm_futex_wake(&ch->park, 1);
+}
+
+/* The service thread takes over at once when it sleeps for good, or when something is expected or
+ * is half here; else its brief sleep ends by itself. */
+void rm_service_wake_if_due(rm_channel *ch, bool half) {
+  uint32_t park = rm_load_ordered(&ch->park);
+  if (park == RM_PARK_NONE) return;
+  if (park == RM_PARK_DEEP || half || rm_load(&ch->held) || rm_load_ordered(&ch->expected) > 0)
+    rm_service_wake(ch);
+}
+
+void rm_expect(rm_channel *ch, int change) {
+  if (rm_add(&ch->expected, change) > 0 && change > 0 && !rm_load_ordered(&ch->reader) &&
+      rm_load_ordered(&ch->park))
+    rm_service_wake(ch);
+}
+
+/* ---- the service thread */
+
+static void park(rm_channel *ch, uint32_t how, int limit_ms) {
+  rm_store_ordered(&ch->park, how);
+  bool stay = how == RM_PARK_DEEP ? rm_load_ordered(&ch->reader) != 0
+                                  : rm_load_ordered(&ch->expected) <= 0 || rm_load(&ch->reader);
+  if (stay && !rm_ended(ch)) {
+    if (how == RM_PARK_DEEP)
+      rm_futex_wait(&ch->park, how, limit_ms);
+    else
+      rm_futex_wait_us(&ch->park, how, RM_GRACE_US);
+  }
+  rm_store_ordered(&ch->park, RM_PARK_NONE);
+}
+
+/* Sleeps on the link, then reads unless a waiter took the lead. */
+static void serve_once(rm_channel *ch) {
+  int ready = ch->link->ops->wait(ch->link, rm_events_wanted(ch), (int)ch->tick_ms);
+  if (ready & RM_WRITABLE) rm_drain(ch, false);
+  if (!rm_read_take(ch)) return;
+  if (ready & RM_READABLE)
+    rm_read_some(ch, false);
+  else if (!ready)
+    rm_check_silence(ch);
+  rm_read_leave(ch);
+}
+
+/* While waiters lead: brief sleeps, a deep one once one leader stays. When none came during a
+ * brief sleep, or something is expected: serve. */
+static void serve(rm_channel *ch) {
+  uint32_t seen = rm_load(&ch->reader_turn);
+  while (!rm_ended(ch)) {
+    uint32_t turn = rm_load(&ch->reader_turn);
+    bool led = rm_load_ordered(&ch->reader), new_leader = turn != seen;
+    seen = turn;
+    if (led && !new_leader)
+      park(ch, RM_PARK_DEEP, -1);
+    else if (led || (new_leader && rm_load_ordered(&ch->expected) <= 0))
+      park(ch, RM_PARK_BRIEF, 0);
+    else
+      serve_once(ch), seen = rm_load(&ch->reader_turn);
+  }
+}
+
+int rm_read_loop(rm_channel *ch) {
+  rm_store_ordered(&ch->served, 1);
+  serve(ch);
+  return rm_load(&ch->error);
+}
+
+void *rm_service_run(void *channel) {
+  rm_read_loop(channel);
+  return NULL;
+}

@@ -1,0 +1,107 @@
+/* stream.c: see stream.h. Payloads of records and bulk messages go straight to where they belong,
+ * but for the part that came in the same read as their header.
+ * Must not know: sockets, threads. */
+#include "stream.h"
+
+#include <string.h>
+
+unsigned rm_stream_room(rm_stream *in, struct iovec piece[2]) {
+  if (in->begin) {
+    memmove(in->staging, in->staging + in->begin, in->end - in->begin);
+    in->end -= in->begin;
+    in->begin = 0;
+  }
+  unsigned count = 0;
+  if (in->left) piece[count++] = (struct iovec){in->to, in->left};
+  piece[count++] = (struct iovec){in->staging + in->end, RM_STAGING_BYTES - in->end};
+  return count;
+}
+
+bool rm_stream_inside(const rm_stream *in) { return in->left || in->end != in->begin; }
+
+/* n more bytes of the payload under way are in place. */
+static bool landed(rm_stream *in, rm_channel *ch, size_t n) {
+  in->to += n;
+  in->left -= n;
+  if (in->frame.kind == RM_FRAME_RECORDS) return rm_in_records_landed(ch, n);
+  return in->left || rm_in_bulk_landed(ch);
+}
+
+static bool begin_payload(rm_stream *in, rm_channel *ch) {
+  in->begin += sizeof in->frame;
+  in->left = in->frame.length;
+  size_t here = in->end - in->begin, n = here < in->left ? here : in->left;
+  if (n) memcpy(in->to, in->staging + in->begin, n);
+  in->begin += n;
+  return (n == 0 && in->left) || landed(in, ch, n);
+}
+
+static bool begin_records(rm_stream *in, rm_channel *ch) {
+  in->to = rm_in_records(ch, in->frame.length);
+  return in->to && begin_payload(in, ch);
+}
+
+static bool begin_bulk(rm_stream *in, rm_channel *ch) {
+  void *where;
+  if (!rm_in_bulk(ch, in->frame.tag, in->frame.length, &where)) return false;
+  in->to = where;
+  return begin_payload(in, ch);
+}
+
+static uint32_t note_kind(const rm_frame *frame) {
+  switch (frame->kind) {
+  case RM_FRAME_URGENT: return RM_NOTE_URGENT;
+  case RM_FRAME_PING: return RM_NOTE_PING;
+  case RM_FRAME_PONG: return RM_NOTE_PONG;
+  default: return RM_NOTE_BYE;
+  }
+}
+
+static uint32_t longest(uint8_t kind) {
+  return kind == RM_FRAME_URGENT ? RM_URGENT_MAX : kind == RM_FRAME_BYE ? RM_NOTE_MAX : 0;
+}
+
+static bool take_note(rm_stream *in, rm_channel *ch) {
+  const uint8_t *bytes = in->staging + in->begin + sizeof in->frame;
+  in->begin += sizeof in->frame + in->frame.length;
+  return in->frame.kind == RM_FRAME_CREDIT ||
+         rm_in_note(ch, note_kind(&in->frame), bytes, in->frame.length);
+}
+
+static bool check_frame(const rm_frame *frame, rm_channel *ch) {
+  bool payload = frame->kind == RM_FRAME_RECORDS || frame->kind == RM_FRAME_BULK;
+  if (frame->kind < RM_FRAME_RECORDS || frame->kind > RM_FRAME_BYE || frame->reserved)
+    return rm_in_broken(ch, "frame of unknown kind %u", frame->kind);
+  if (frame->tag && frame->kind != RM_FRAME_BULK)
+    return rm_in_broken(ch, "frame of kind %u with a tag", frame->kind);
+  if (!payload && frame->length > longest(frame->kind))
+    return rm_in_broken(ch, "frame of kind %u with %u bytes (limit %u)", frame->kind, frame->length,
+                        longest(frame->kind));
+  return rm_in_credit(
+      ch, (rm_credit){frame->ring_released, {frame->bulk_released[0], frame->bulk_released[1]}});
+}
+
+/* Takes one frame, or the beginning of one, out of staging. *more: there may be another. */
+static bool take_frame(rm_stream *in, rm_channel *ch, bool *more) {
+  size_t here = in->end - in->begin;
+  *more = here >= sizeof in->frame;
+  if (!*more) return true;
+  memcpy(&in->frame, in->staging + in->begin, sizeof in->frame);
+  bool payload = in->frame.kind == RM_FRAME_RECORDS || in->frame.kind == RM_FRAME_BULK;
+  bool sane = payload || in->frame.length <= RM_NOTE_MAX;
+  if (sane && !payload && here < sizeof in->frame + in->frame.length) return !(*more = false);
+  if (!check_frame(&in->frame, ch)) return false;
+  if (in->frame.kind == RM_FRAME_RECORDS) return begin_records(in, ch);
+  if (in->frame.kind == RM_FRAME_BULK) return begin_bulk(in, ch);
+  return take_note(in, ch);
+}
+
+bool rm_stream_took(rm_stream *in, rm_channel *ch, size_t n) {
+  size_t direct = n < in->left ? n : in->left;
+  if (direct && !landed(in, ch, direct)) return false;
+  in->end += n - direct;
+  bool more = !in->left;
+  while (more && !in->left)
+    if (!take_frame(in, ch, &more)) return false;
+  return true;
+}

@@ -1,0 +1,158 @@
+/* tcp.c: the link over a connected stream socket. Everything that is ready goes out with one
+ * sendmsg; payloads are sent from, and received into, the memory they belong to.
+ * Must not know: rings, waiters. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "link.h"
+#include "stream.h"
+
+typedef struct rm_tcp {
+  rm_link base;
+  int fd;
+  struct msghdr out; /* what is left of the send under way */
+  struct iovec pieces[2 * RM_PARCELS_MAX];
+  rm_frame frames[RM_PARCELS_MAX];
+  rm_stream in;
+} rm_tcp;
+
+/* ---- sending */
+
+static uint8_t frame_kind(const rm_parcel *parcel) {
+  static const uint8_t notes[] = {[RM_NOTE_URGENT] = RM_FRAME_URGENT,
+                                  [RM_NOTE_PING] = RM_FRAME_PING,
+                                  [RM_NOTE_PONG] = RM_FRAME_PONG,
+                                  [RM_NOTE_BYE] = RM_FRAME_BYE};
+  switch (parcel->kind) {
+  case RM_PARCEL_RECORDS: return RM_FRAME_RECORDS;
+  case RM_PARCEL_BULK: return RM_FRAME_BULK;
+  case RM_PARCEL_CREDIT: return RM_FRAME_CREDIT;
+  default: return notes[parcel->note];
+  }
+}
+
+static void add_piece(rm_tcp *tcp, const void *bytes, size_t n) {
+  tcp->out.msg_iov[tcp->out.msg_iovlen++] = (struct iovec){(void *)bytes, n};
+}
+
+/* Drops the first n bytes of what is left to send. */
+static void drop_sent(struct msghdr *out, size_t n) {
+  while (out->msg_iovlen && n >= out->msg_iov->iov_len) {
+    n -= out->msg_iov->iov_len;
+    out->msg_iov++;
+    out->msg_iovlen--;
+  }
+  if (!n) return;
+  out->msg_iov->iov_base = (uint8_t *)out->msg_iov->iov_base + n;
+  out->msg_iov->iov_len -= n;
+}
+
+static int tcp_resume(rm_link *link) {
+  rm_tcp *tcp = (rm_tcp *)link;
+  while (tcp->out.msg_iovlen) {
+    ssize_t n = sendmsg(tcp->fd, &tcp->out, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -errno;
+    link->bytes_sent += (uint64_t)n;
+    drop_sent(&tcp->out, (size_t)n);
+  }
+  return 0;
+}
+
+static int tcp_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
+  rm_tcp *tcp = (rm_tcp *)link;
+  tcp->out = (struct msghdr){.msg_iov = tcp->pieces};
+  for (unsigned i = 0; i < count; i++) {
+    tcp->frames[i] = (rm_frame){.kind = frame_kind(&parcels[i]),
+                                .bulk_released = {credit.bulk[0], credit.bulk[1]},
+                                .length = (uint32_t)parcels[i].n,
+                                .tag = parcels[i].tag,
+                                .ring_released = credit.ring};
+    add_piece(tcp, &tcp->frames[i], sizeof(rm_frame));
+    if (parcels[i].n) add_piece(tcp, parcels[i].bytes, parcels[i].n);
+  }
+  return tcp_resume(link);
+}
+
+/* ---- receiving */
+
+static ssize_t take_in(rm_tcp *tcp, int flags) {
+  struct iovec piece[2];
+  unsigned count = rm_stream_room(&tcp->in, piece);
+  if (count == 1) return recv(tcp->fd, piece[0].iov_base, piece[0].iov_len, flags);
+  struct msghdr message = {.msg_iov = piece, .msg_iovlen = count};
+  return recvmsg(tcp->fd, &message, flags);
+}
+
+static long tcp_receive(rm_link *link, rm_channel *to, bool sleep) {
+  rm_tcp *tcp = (rm_tcp *)link;
+  ssize_t n;
+  do n = take_in(tcp, sleep ? 0 : MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return -errno;
+  if (n > 0) return rm_stream_took(&tcp->in, to, (size_t)n), n;
+  if (rm_stream_inside(&tcp->in)) rm_in_cut_off(to, tcp->in.left);
+  return RM_EPEER;
+}
+
+static int tcp_wait(rm_link *link, int events, int timeout_ms) {
+  rm_tcp *tcp = (rm_tcp *)link;
+  struct pollfd fd = {.fd = tcp->fd};
+  fd.events = (short)((events & RM_READABLE ? POLLIN : 0) | (events & RM_WRITABLE ? POLLOUT : 0));
+  if (poll(&fd, 1, timeout_ms) <= 0) return 0;
+  int ready = (fd.revents & POLLIN ? RM_READABLE : 0) | (fd.revents & POLLOUT ? RM_WRITABLE : 0);
+  return fd.revents & (POLLERR | POLLHUP | POLLNVAL) ? events : ready;
+}
+
+/* ---- set-up and end */
+
+static void tcp_stop(rm_link *link) { shutdown(((rm_tcp *)link)->fd, SHUT_RDWR); }
+
+static void tcp_free(rm_link *link, bool forked) {
+  close(((rm_tcp *)link)->fd);
+  if (!forked) free(link);
+}
+
+static const rm_link_ops tcp_ops = {tcp_send, tcp_resume, tcp_receive,
+                                    tcp_wait, tcp_stop,   tcp_free};
+
+static void set_number(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value); /* not every stream socket knows it */
+}
+
+/* A peer whose host has gone is noticed by the kernel too, within the same time of silence. */
+static void watch_host(int fd, uint32_t silence_ms) {
+  int seconds = (int)(silence_ms / 3000) ? (int)(silence_ms / 3000) : 1;
+  set_number(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_number(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+  set_number(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
+  set_number(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)silence_ms);
+}
+
+static void set_up(int fd, uint32_t silence_ms, uint32_t tick_ms) {
+  struct timeval tick = {tick_ms / 1000, tick_ms % 1000 * 1000};
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  watch_host(fd, silence_ms);
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
+}
+
+rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user) {
+  rm_tcp *tcp = calloc(1, sizeof *tcp);
+  if (!tcp) return close(fd), errno = ENOMEM, NULL;
+  uint32_t silence_ms = rm_silence_ms(options);
+  tcp->base.ops = &tcp_ops;
+  tcp->fd = fd;
+  set_up(fd, silence_ms, rm_tick_ms(silence_ms));
+  return rm_channel_over(&tcp->base, options, events, user);
+}

@@ -1,0 +1,54 @@
+/* tuning.h: every knob of the transport, each with its reason.
+ * Must not know: how the knobs are used. */
+#ifndef REMORA_TUNING_H
+#define REMORA_TUNING_H
+
+/* Room for some 60,000 plain calls: more than a program posts while one batch is under way. */
+#define RM_RING_BYTES (4u << 20)
+#define RM_RING_MIN (4u << 10)
+#define RM_RING_MAX (1u << 30) /* released positions travel as 32 bits */
+
+/* The largest record is this part of the ring: a pad, a record and unreported credit always fit. */
+#define RM_RECORD_SHARE 4u
+
+/* Credit is reported unasked once this part of the ring or of the bulk window is free again. */
+#define RM_CREDIT_SHARE 4u
+
+/* 16 MiB of bulk data under way fill 100 Gbit/s at 1 ms. At most 127: counters travel as 8 bits. */
+#define RM_BULK_WINDOW 16u
+#define RM_BULK_WINDOW_MAX 127u
+
+/* One frame of records: large enough to amortise a system call, small enough that an urgent
+ * message or a credit, which go between frames, does not wait long. */
+#define RM_BATCH_BYTES (256u << 10)
+
+/* What one read takes in beyond the payload under way. Bytes read here are copied once more, so it
+ * is small against a bulk message, and large against a call (64 bytes). */
+#define RM_STAGING_BYTES (32u << 10)
+
+/* A peer that is not heard of for this long is dead; it is asked after a third of it. */
+#define RM_SILENCE_MS 30000u
+#define RM_SILENCE_MIN_MS 100u
+#define RM_TICKS_PER_SILENCE 6u
+
+/* A wait spins this long where a processor is to spare; with RM_SPIN_CORES or fewer it would only
+ * keep the peer, or the threads it waits for, off the processor. */
+#define RM_SPIN_US 30u
+#define RM_SPIN_CORES 3
+
+/* After a waiter has read for itself the service thread leaves the reading to waiters until none
+ * came for this long: each call would else wake two threads. Messages that someone expects
+ * (rm_expect) are not delayed by it. */
+#define RM_GRACE_US 1000u
+
+/* Urgent messages queued while the socket is full. */
+#define RM_URGENT_SLOTS 64u
+
+/* Where no service thread reads (channels of tests and tools), a blocked sender looks this often
+ * whether it has to read for itself. */
+#define RM_UNSERVED_MS 10
+
+/* Threads of the channel call shallow C code only. */
+#define RM_THREAD_STACK (256u << 10)
+
+#endif

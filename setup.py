@@ -28,6 +28,15 @@ INCLUDES = [
     "engine/generated",
     "engine/softgpu",
 ]
+LINK = [
+    "-shared",
+    "-pthread",
+    "-Wl,-soname,libcuda.so.1",
+    "-Wl,-z,defs",
+    "-Wl,-z,now",
+    "-Wl,-z,nodelete",
+    "-Wl,-Bsymbolic",
+]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 COMPILE = ["-std=gnu11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-pthread", *WARNINGS]
 
@@ -57,7 +66,7 @@ class Library:
         command = [*compiler(), *COMPILE, *self.flags, *includes(), "-MMD", "-c", source, "-o", str(target)]
         if not is_current(target, command):
             target.parent.mkdir(parents=True, exist_ok=True)
-            execute(command)
+            execute(command, source)
             target.with_suffix(".cmd").write_text(shlex.join(command))
         return target
 
@@ -65,31 +74,18 @@ class Library:
         """libcuda.so.1 in folder, and the name libcuda.so beside it."""
         target = folder / "libcuda.so.1"
         script = [f"-Wl,--version-script={self.version_script}"] if self.version_script else []
-        command = [
-            *compiler(),
-            "-shared",
-            "-pthread",
-            "-Wl,-soname,libcuda.so.1",
-            "-Wl,-z,defs",
-            "-Wl,-z,now",
-            "-Wl,-z,nodelete",
-            *script,
-            *map(str, objects),
-            "-o",
-            str(target),
-            "-ldl",
-            *self.links,
-        ]
-        newest = max(
-            path.stat().st_mtime for path in [*objects, *map(Path, filter(None, [self.version_script]))]
-        )
-        if not target.exists() or target.stat().st_mtime <= newest:
+        command = [*compiler(), *LINK, *script, *map(str, objects), "-o", str(target), "-ldl", *self.links]
+        inputs = [*objects, *map(Path, filter(None, [self.version_script]))]
+        newest = max(path.stat().st_mtime for path in inputs)
+        notes = BUILD / "native" / self.package / "link.cmd"
+        same = notes.exists() and notes.read_text() == shlex.join(command)
+        if not (same and target.exists() and target.stat().st_mtime > newest):
             folder.mkdir(parents=True, exist_ok=True)
-            execute(command)
+            execute(command, target)
+            notes.write_text(shlex.join(command))
         name = folder / "libcuda.so"
-        if not name.exists():
-            name.unlink(missing_ok=True)
-            name.symlink_to("libcuda.so.1")
+        name.unlink(missing_ok=True)
+        name.symlink_to("libcuda.so.1")
         return target
 
 
@@ -114,8 +110,8 @@ def is_current(target: Path, command: list[str]) -> bool:
     return all(Path(p).exists() and Path(p).stat().st_mtime < made for p in inputs)
 
 
-def execute(command: list[str]) -> None:
-    print("  " + shlex.join(command), flush=True)
+def execute(command: list[str], what: object) -> None:
+    print(f"  {command[0]} {what}", flush=True)
     if subprocess.run(command).returncode:
         raise SystemExit(f"remora: this failed: {shlex.join(command)}")
 
@@ -177,11 +173,8 @@ class Build(build_ext):
         self.parallel = self.parallel or os.cpu_count()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for library in libraries():
-                folder = (
-                    library.source_folder
-                    if self.inplace
-                    else Path(self.build_lib, *library.package.split("."))
-                )
+                package = Path(self.build_lib, *library.package.split("."))
+                folder = library.source_folder if self.inplace else package
                 library.link(list(pool.map(library.compile, library.sources)), folder / "lib")
         super().run()
 

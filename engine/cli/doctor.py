@@ -65,7 +65,7 @@ def summary(page: stats.Page) -> list[str]:
     lines = [
         f"[bold]{page.program}[/] (pid {page.pid}), {page.state}"
         + (f" at {page.server}" if page.server else ""),
-        f"  {page.calls:,} driver calls: {page.posted:,} records posted, {page.waited:,} round trips waited for "
+        f"  {page.calls:,} driver calls: {page.posted:,} posted, {page.waited:,} round trips waited for "
         f"({page.wait_ns / 1e6:,.1f} ms), the rest answered in the program itself",
         f"  copies: {page.copied_in:,} bytes to the device, {page.copied_out:,} bytes back; "
         f"{page.callbacks:,} host functions; {page.local_queries:,} queries answered without asking",

@@ -15,7 +15,7 @@ SOFTGPU_FOLDER = Path(__file__).resolve().parents[2] / "engine" / "softgpu" / "l
 # The software GPU compiles PTX. Clients that would hand it machine code must be told to send PTX instead.
 PTX_SETTINGS = {"CUPY_COMPILE_WITH_PTX": "1"}
 
-# Variables that belong to one run: a program started inside another must not inherit them by accident.
+# Variables that the shim reads. REMORA_STATS (a folder) and REMORA_LOG may also be the user's own wish.
 OURS = ("REMORA_SERVER", "REMORA_TICKET", "REMORA_STATS", "REMORA_LOG")
 
 
@@ -37,15 +37,12 @@ def prefer_ptx(environment: dict[str, str]) -> list[str]:
 
 
 def for_remote(
-    base: Mapping[str, str], *, server: str, ticket: str, stats: Path | None = None, log: str | None = None
+    base: Mapping[str, str], *, server: str, ticket: str, stats: Path | None = None
 ) -> dict[str, str]:
     """The environment of a program whose GPUs are at server (HOST:PORT); ticket names its lease."""
-    environment = {k: v for k, v in use_library(base, SHIM_FOLDER).items() if k not in OURS}
-    environment |= {"REMORA_SERVER": server, "REMORA_TICKET": ticket}
+    environment = use_library(base, SHIM_FOLDER) | {"REMORA_SERVER": server, "REMORA_TICKET": ticket}
     if stats:
         environment["REMORA_STATS"] = str(stats)
-    if log:
-        environment["REMORA_LOG"] = log
     return environment
 
 

@@ -1,0 +1,41 @@
+"""A server for all end-to-end tests of a run, and the two ways to run a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.programs import harness
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]:
+    """One server with two software GPUs, shared by the tests that don't harm it."""
+    with harness.server(
+        tmp_path_factory.mktemp("server"), REMORA_SOFTGPU_DEVICES="2", REMORA_SOFTGPU_MEMORY_MIB="1024"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(params=["direct", "remote"])
+def run(request: pytest.FixtureRequest) -> Callable[..., harness.Result]:
+    """Runs a program: on the software GPU itself, and again through Remora."""
+    if request.param == "remote":
+        running: harness.Server = request.getfixturevalue("server")
+        return running.run
+
+    def directly(
+        program: list[str], folder: object, *arguments: str, options: object = (), **settings: str
+    ) -> harness.Result:
+        devices = options[list(options).index("-n") + 1] if "-n" in options else "1"  # type: ignore[operator,index,call-overload]
+        return harness.run_directly(
+            program,
+            folder,
+            *arguments,
+            REMORA_SOFTGPU_DEVICES=devices,  # type: ignore[arg-type]
+            REMORA_SOFTGPU_MEMORY_MIB="1024",
+            **settings,
+        )
+
+    return directly

@@ -1,0 +1,86 @@
+"""Registers that always hold a pointer.
+
+Keeping them as LLVM pointers shows the optimiser `getelementptr` where integers would hide the address arithmetic; it
+changes no result.
+"""
+
+from __future__ import annotations
+
+from remora.engine.softgpu.compiler.syntax import Function, Instr, Mem, Operand, Pair, Reg, Vec
+from remora.engine.softgpu.compiler.types import SIZE
+
+NO_RESULT = frozenset({"st", "red", "bra", "call", "bar", "barrier", "cp", "brx", "ret", "exit", "trap"})
+
+
+def _name(operand: Operand) -> str:
+    return operand.name if isinstance(operand, Reg) else ""
+
+
+def _definitions(function: Function) -> dict[str, list[Instr | None]]:
+    """The instructions that write each register; None stands for one that can't yield a pointer."""
+    found: dict[str, list[Instr | None]] = {}
+    for x in function.instructions():
+        if x.name == "call" or not x.args:
+            for arg in x.args[:1]:
+                for item in getattr(arg, "items", []):
+                    found.setdefault(_name(item), []).append(None)
+            continue
+        if x.name in NO_RESULT:
+            continue
+        match x.args[0]:
+            case Reg(name):
+                found.setdefault(name, []).append(x)
+            case Vec(items):
+                for item in items:
+                    found.setdefault(_name(item), []).append(None)
+            case Pair(first, second):
+                for item in (first, second):
+                    found.setdefault(_name(item), []).append(None)
+    return found
+
+
+def _bases(function: Function) -> set[str]:
+    """Registers used as a global or generic address."""
+    found = set()
+    for x in function.instructions():
+        if x.name in ("ld", "st", "atom", "red") and not any(p.split("::")[0] in ("shared", "local", "param") for p in x.parts):
+            found |= {_name(a.base) for a in x.args if isinstance(a, Mem)}
+        if x.name == "cvta" and not any(p.split("::")[0] in ("shared", "local") for p in x.parts):
+            found.add(_name(x.args[1]))
+    return found
+
+
+def _yields_pointer(x: Instr, register: str, pointers: set[str], bases: set[str]) -> bool:
+    sources = [_name(a) in pointers for a in x.args[1:]]
+    match x.name:
+        case "cvta":
+            return "to" in x.parts and not any(p.split("::")[0] in ("shared", "local", "const", "param") for p in x.parts)
+        case "mov":
+            return sources == [True]
+        case "add":
+            return x.parts[-1] in ("s64", "u64", "b64") and "cc" not in x.parts and sources.count(True) == 1
+        case "sub":
+            return x.parts[-1] in ("s64", "u64", "b64") and "cc" not in x.parts and sources == [True, False]
+        case "selp":
+            return sources[:2] == [True, True]
+        case "ld":
+            return "param" in x.parts and x.parts[-1] in ("u64", "b64") and register in bases
+    return False
+
+
+def pointer_registers(function: Function) -> frozenset[str]:
+    """The greatest set of 64-bit registers whose every definition yields a pointer."""
+    definitions, bases = _definitions(function), _bases(function)
+    parameters = {p.name for p in function.params + function.rets}
+    pointers = {
+        r for r in definitions
+        if r not in parameters and function.regs.get(r, "pred") != "f64" and SIZE[function.regs.get(r, "pred")] == 8
+    }  # fmt: skip
+    while True:
+        kept = {
+            r for r in pointers
+            if all(x is not None and _yields_pointer(x, r, pointers, bases) for x in definitions[r])
+        }  # fmt: skip
+        if kept == pointers:
+            return frozenset(kept)
+        pointers = kept

@@ -1,0 +1,223 @@
+"""An object's worth of LLVM IR: a kernel and the device functions it calls, or a module's address-taken functions.
+
+Loop mode wraps the thread function into a triple loop over the block's threads. Coroutine mode makes it an LLVM
+coroutine whose frame comes from rm_frame. ../kernel_abi.h says what the object exports and refers to.
+"""
+
+from __future__ import annotations
+
+from remora.engine.softgpu.compiler import abi, flow, opcodes
+from remora.engine.softgpu.compiler.describe import function_symbol, param_layout
+from remora.engine.softgpu.compiler.errors import UnsupportedError
+from remora.engine.softgpu.compiler.function import FunctionEmitter
+from remora.engine.softgpu.compiler.module import Module
+from remora.engine.softgpu.compiler.syntax import Function, Sym
+
+opcodes.load()
+
+CONTEXT = ("ptr %block", "ptr %thread", "i32 %tid.x", "i32 %tid.y", "i32 %tid.z")
+ATTRIBUTES = "nounwind null_pointer_is_valid"
+CORO_DECLARATIONS = {
+    "llvm.coro.id": "token @llvm.coro.id(i32, ptr, ptr, ptr)",
+    "llvm.coro.size.i64": "i64 @llvm.coro.size.i64()",
+    "llvm.coro.begin": "ptr @llvm.coro.begin(token, ptr)",
+    "llvm.coro.free": "ptr @llvm.coro.free(token, ptr)",
+    "llvm.coro.end": "void @llvm.coro.end(ptr, i1, token)",
+    "rm_frame": "ptr @rm_frame(ptr, i64)",
+}
+BLOCK_LOOP = """
+define void @rm_entry(ptr %block) ATTRIBUTES {
+entry:
+  %nx = load i32, ptr %block, align 4, !invariant.load !0
+  %py = getelementptr i8, ptr %block, i64 4
+  %ny = load i32, ptr %py, align 4, !invariant.load !0
+  %pz = getelementptr i8, ptr %block, i64 8
+  %nz = load i32, ptr %pz, align 4, !invariant.load !0
+  br label %plane
+plane:
+  %z = phi i32 [0, %entry], [%z1, %plane.end]
+  br label %row
+row:
+  %y = phi i32 [0, %plane], [%y1, %row.end]
+  br label %thread
+thread:
+  %x = phi i32 [0, %row], [%x1, %thread]
+  call void @thread(ptr %block, ptr null, i32 %x, i32 %y, i32 %z)
+  %x1 = add nuw nsw i32 %x, 1
+  %more.x = icmp slt i32 %x1, %nx
+  br i1 %more.x, label %thread, label %row.end
+row.end:
+  %y1 = add nuw nsw i32 %y, 1
+  %more.y = icmp slt i32 %y1, %ny
+  br i1 %more.y, label %row, label %plane.end
+plane.end:
+  %z1 = add nuw nsw i32 %z, 1
+  %more.z = icmp slt i32 %z1, %nz
+  br i1 %more.z, label %plane, label %done
+done:
+  ret void
+}""".replace("ATTRIBUTES", ATTRIBUTES)
+
+
+class Unit:
+    """Collects the IR of one object. After kernel() or functions(), text() is complete."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.coroutine = False
+        self.flags = 0
+        self.declarations: dict[str, str] = {}
+        self.externals: dict[str, None] = {}
+        self.definitions: list[str] = []
+        self.shared: dict[tuple[str, str], int] = {}
+        self.param_offset: dict[str, int] = {}
+        self.wanted: list[str] = []
+        self.known: set[str] = set()
+        self.exported: frozenset[str] = frozenset()
+        self._waits: dict[str, bool] = {}
+
+    # -- what the function emitters ask
+
+    def external(self, symbol: str) -> str:
+        """The address of a symbol that the loader resolves (or that this object exports)."""
+        if symbol.removeprefix("f.") not in self.exported:
+            self.externals[symbol] = None
+        return f'@"{symbol}"'
+
+    def shared_offset(self, function: str, name: str) -> int | None:
+        """The offset of a shared variable seen from a function, None when it isn't one."""
+        local = self.shared.get((function, name))
+        return self.shared.get(("", name)) if local is None else local
+
+    def waits(self, name: str) -> bool:
+        """Whether a function or anything it calls waits for other threads."""
+        if name not in self._waits:
+            self._waits[name] = any(flow.function_waits(self.module.function(n)) for n in self._calls(name))
+        return self._waits[name]
+
+    def may_exit(self, name: str) -> bool:
+        """Whether a call of the function can end the thread."""
+        return any(flow.exits(self.module.function(n)) for n in self._calls(name))
+
+    def _calls(self, name: str) -> list[str]:
+        """`name` and the functions it calls directly, at any depth (not those whose address it takes)."""
+        order = [name]
+        for caller in order:
+            for x in self.module.function(caller).instructions():
+                if x.name == "call":
+                    for arg in x.args[:2]:
+                        entry = self.module.entry(arg.name) if isinstance(arg, Sym) else None
+                        if entry is not None and entry.body >= 0 and entry.name not in order:
+                            order.append(entry.name)
+        return order
+
+    def want(self, name: str) -> str:
+        """The IR name of a device function, which this object will define."""
+        if name not in self.known:
+            self.known.add(name)
+            self.wanted.append(name)
+        return f'@"call.{name}"'
+
+    # -- objects
+
+    def kernel(self, name: str) -> None:
+        """Translate a kernel and what it calls."""
+        function = self.module.function(name)
+        self.coroutine = self.waits(name)
+        self.shared, static = self.module.shared_layout(name)
+        offsets, size = param_layout(function.params)
+        self.param_offset = {p.name: o for p, o in zip(function.params, offsets, strict=True)}
+        if self.coroutine:
+            self._coroutine(function)
+        else:
+            self._loop(function)
+        self._callees()
+        local = sum(v.size for v in function.vars if v.space == "local")
+        self._info(static, size, local)
+
+    def functions(self) -> None:
+        """Translate the functions whose address is taken; each gets an exported name."""
+        names = self.module.taken_functions()
+        self.exported = frozenset(names)
+        for name in names:
+            self.want(name)
+        self._callees()
+        for name in names:
+            self.definitions.append(f'@"{function_symbol(name)}" = alias ptr, ptr @"call.{name}"')
+
+    def text(self) -> str:
+        """The IR module."""
+        lines = [f"declare {sig}" for sig in self.declarations.values()]
+        lines += [f'@"{s}" = external global i8' for s in self.externals]
+        return "\n".join(lines + self.definitions + ["!0 = !{}", ""])
+
+    def _info(self, static: int, params: int, local: int) -> None:
+        mode = abi.MODE_CORO if self.coroutine else abi.MODE_LOOP
+        words = [abi.KERNEL_ABI, mode, 1, static, params, local, self.flags] + [0] * abi.KERNEL_INFO_RESERVED
+        values = ", ".join(f"i32 {w}" for w in words)
+        self.definitions.append(f"@rm_kernel = constant [{len(words)} x i32] [{values}], align 16")
+
+    # -- function shells
+
+    def _loop(self, function: Function) -> None:
+        f = FunctionEmitter(self, function, kernel=True)
+        f.body()
+        f.place("return")
+        f.do("ret void")
+        self._define(f, f"internal void @thread({', '.join(CONTEXT)})", "alwaysinline", [])
+        self.definitions.append(BLOCK_LOOP)
+
+    def _coroutine(self, function: Function) -> None:
+        f = FunctionEmitter(self, function, kernel=True)
+        self.declarations.update(CORO_DECLARATIONS)
+        f.body()
+        f.place("return")
+        f.set_thread_field("state", "i32", str(abi.STATE["done"]))
+        f.do("br label %suspended")
+        f.lines += [
+            "cleanup:", "  %memory = call ptr @llvm.coro.free(token %id, ptr %handle)", "  br label %suspended",
+            "suspended:", "  call void @llvm.coro.end(ptr %handle, i1 false, token none)", "  ret ptr %handle",
+        ]  # fmt: skip
+        head = [
+            "%id = call token @llvm.coro.id(i32 0, ptr null, ptr null, ptr null)",
+            "%size = call i64 @llvm.coro.size.i64()",
+            "%frame = call ptr @rm_frame(ptr %thread, i64 %size)",
+            "%handle = call ptr @llvm.coro.begin(token %id, ptr %frame)",
+        ]
+        for i, c in enumerate("xyz"):
+            head.append(f"%p.{c} = getelementptr i8, ptr %thread, i64 {abi.THREAD['tid'] + 4 * i}")
+            head.append(f"%tid.{c} = load i32, ptr %p.{c}, align 4, !invariant.load !0")
+        self._define(f, "ptr @rm_entry(ptr %block, ptr %thread)", "presplitcoroutine", head)
+
+    def _callees(self) -> None:
+        while self.wanted:
+            self._device_function(self.wanted.pop())
+
+    def _device_function(self, name: str) -> None:
+        if self.waits(name):
+            raise UnsupportedError(f"{name} waits for other threads and its address is taken, or it calls itself")
+        function = self.module.function(name)
+        f = FunctionEmitter(self, function, kernel=False)
+        pointers = [f"%ret{i}" for i in range(len(function.rets))] + [f"%arg{i}" for i in range(len(function.params))]
+        for v, pointer in zip(function.rets + function.params, pointers, strict=True):
+            f.scope.memory[v.name] = pointer
+        for v, pointer in list(zip(function.rets + function.params, pointers, strict=True))[len(function.rets) :]:
+            opcodes.control.load_register_parameter(f, v, pointer)
+        f.body()
+        f.place("return")
+        opcodes.control.store_register_results(f, function)
+        f.do("ret i1 false")
+        arguments = ", ".join([*CONTEXT, *(f"ptr {p}" for p in pointers)])
+        linkage = "" if name in self.exported else "internal "
+        self._define(f, f'{linkage}i1 @"call.{name}"({arguments})', "", [])
+
+    def _define(self, f: FunctionEmitter, signature: str, attributes: str, head: list[str]) -> None:
+        head = head + [
+            f"%params.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['params']}",
+            "%params = load ptr, ptr %params.at, align 8, !invariant.load !0",
+            f"%shared.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['shared']}",
+            "%shared = load ptr, ptr %shared.at, align 8, !invariant.load !0",
+        ]
+        lines = [f"define {signature} {ATTRIBUTES} {attributes} {{", "entry:"]
+        lines += [f"  {h}" for h in head] + f.allocas + f.lines + ["}"]
+        self.definitions.append("\n".join(lines))

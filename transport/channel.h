@@ -50,7 +50,7 @@ typedef struct rm_options {
   uint32_t record_max;  /* largest record accepted or sent; 0 = 1/4 of the ring */
   uint32_t bulk_window; /* bulk messages that may be unreleased, equal on both sides; 0 = 16 */
   uint32_t silence_ms;  /* keepalive: silence after which the peer counts as dead; 0 = 30,000 */
-  uint32_t spin_us;     /* how long a wait spins before it sleeps; UINT32_MAX = choose by cores */
+  uint32_t spin_us;     /* how long a wait spins before it sleeps; UINT32_MAX = default (50) */
   bool service;         /* start flusher and service threads (client side) */
   const char *peer;     /* who is there, for error lines: "host:port"; copied; NULL = "peer" */
 } rm_options;

@@ -90,7 +90,7 @@ struct rm_channel {
   RM_OWN_LINE uint32_t bulk_sent[2]; /* credits taken; compare and swap */
 
   RM_OWN_LINE rm_word reader; /* 1: some thread is the reading thread */
-  uint32_t reader_turn;       /* counts leaders */
+  uint32_t leaders;           /* counts waiters that led; written by the reading thread */
   rm_word park;               /* futex of the service thread: enum rm_park */
   rm_word served;             /* a service thread or read loop runs */
   int32_t expected;           /* rm_expect */

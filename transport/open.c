@@ -18,11 +18,6 @@ uint32_t rm_silence_ms(const rm_options *options) {
 
 uint32_t rm_tick_ms(uint32_t silence_ms) { return silence_ms / RM_TICKS_PER_SILENCE; }
 
-static uint32_t choose_spin(uint32_t wanted) {
-  if (wanted != UINT32_MAX) return wanted;
-  return sysconf(_SC_NPROCESSORS_ONLN) >= RM_SPIN_CORES ? RM_SPIN_US : 0;
-}
-
 static bool options_ok(const rm_options *o) {
   bool ring = !o->ring_bytes || (o->ring_bytes >= RM_RING_MIN && o->ring_bytes <= RM_RING_MAX &&
                                  !(o->ring_bytes & (o->ring_bytes - 1)));
@@ -39,7 +34,7 @@ static void take_options(rm_channel *ch, const rm_options *o) {
   ch->bulk_window = o->bulk_window ? o->bulk_window : RM_BULK_WINDOW;
   ch->silence_ms = rm_silence_ms(o);
   ch->tick_ms = rm_tick_ms(ch->silence_ms);
-  ch->spin_us = choose_spin(o->spin_us);
+  ch->spin_us = o->spin_us == UINT32_MAX ? RM_SPIN_US : o->spin_us;
   snprintf(ch->peer, sizeof ch->peer, "%s", o->peer ? o->peer : "peer");
 }
 

@@ -12,7 +12,6 @@ bool rm_reading_here(const rm_channel *ch) { return reading == ch; }
 bool rm_read_take(rm_channel *ch) {
   if (rm_load(&ch->reader) || rm_swap(&ch->reader, 1)) return false;
   reading = ch;
-  __atomic_store_n(&ch->reader_turn, ch->reader_turn + 1, __ATOMIC_RELEASE);
   return true;
 }
 

@@ -24,13 +24,17 @@ void rm_expect(rm_channel *ch, int change) {
 
 /* ---- the service thread */
 
-static void park(rm_channel *ch, uint32_t how, int limit_ms) {
+static bool may_park(rm_channel *ch, uint32_t how) {
+  if (rm_ended(ch)) return false;
+  return rm_load_ordered(&ch->reader) ||
+         (how == RM_PARK_BRIEF && rm_load_ordered(&ch->expected) <= 0);
+}
+
+static void park(rm_channel *ch, uint32_t how) {
   rm_store_ordered(&ch->park, how);
-  bool stay = how == RM_PARK_DEEP ? rm_load_ordered(&ch->reader) != 0
-                                  : rm_load_ordered(&ch->expected) <= 0 || rm_load(&ch->reader);
-  if (stay && !rm_ended(ch)) {
+  if (may_park(ch, how)) {
     if (how == RM_PARK_DEEP)
-      rm_futex_wait(&ch->park, how, limit_ms);
+      rm_futex_wait(&ch->park, how, -1);
     else
       rm_futex_wait_us(&ch->park, how, RM_GRACE_US);
   }
@@ -52,17 +56,17 @@ static void serve_once(rm_channel *ch) {
 /* While waiters lead: brief sleeps, a deep one once one leader stays. When none came during a
  * brief sleep, or something is expected: serve. */
 static void serve(rm_channel *ch) {
-  uint32_t seen = rm_load(&ch->reader_turn);
+  uint32_t seen = rm_load(&ch->leaders);
   while (!rm_ended(ch)) {
-    uint32_t turn = rm_load(&ch->reader_turn);
-    bool led = rm_load_ordered(&ch->reader), new_leader = turn != seen;
-    seen = turn;
-    if (led && !new_leader)
-      park(ch, RM_PARK_DEEP, -1);
-    else if (led || (new_leader && rm_load_ordered(&ch->expected) <= 0))
-      park(ch, RM_PARK_BRIEF, 0);
+    uint32_t leaders = rm_load(&ch->leaders);
+    bool led = rm_load_ordered(&ch->reader), news = leaders != seen;
+    seen = leaders;
+    if (!led && (!news || rm_load_ordered(&ch->expected) > 0))
+      serve_once(ch);
+    else if (news)
+      park(ch, RM_PARK_BRIEF);
     else
-      serve_once(ch), seen = rm_load(&ch->reader_turn);
+      park(ch, RM_PARK_DEEP), seen = leaders - 1; /* the one that left counts as news */
   }
 }
 

@@ -21,6 +21,7 @@ typedef struct rm_tcp {
   struct msghdr out; /* what is left of the send under way */
   struct iovec pieces[2 * RM_PARCELS_MAX];
   rm_frame frames[RM_PARCELS_MAX];
+  uint8_t joined[RM_JOIN_BYTES];
   rm_stream in;
 } rm_tcp;
 
@@ -55,10 +56,30 @@ static void drop_sent(struct msghdr *out, size_t n) {
   out->msg_iov->iov_len -= n;
 }
 
+/* One piece costs the kernel less than two: small sends are put together first. */
+static void join_pieces(rm_tcp *tcp) {
+  size_t n = 0;
+  for (size_t i = 0; i < tcp->out.msg_iovlen; i++) n += tcp->pieces[i].iov_len;
+  if (n > RM_JOIN_BYTES) return;
+  uint8_t *to = tcp->joined;
+  for (size_t i = 0; i < tcp->out.msg_iovlen; i++) {
+    memcpy(to, tcp->pieces[i].iov_base, tcp->pieces[i].iov_len);
+    to += tcp->pieces[i].iov_len;
+  }
+  tcp->pieces[0] = (struct iovec){tcp->joined, n};
+  tcp->out.msg_iovlen = 1;
+}
+
+static ssize_t send_once(rm_tcp *tcp) {
+  const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (tcp->out.msg_iovlen > 1) return sendmsg(tcp->fd, &tcp->out, flags);
+  return send(tcp->fd, tcp->out.msg_iov->iov_base, tcp->out.msg_iov->iov_len, flags);
+}
+
 static int tcp_resume(rm_link *link) {
   rm_tcp *tcp = (rm_tcp *)link;
   while (tcp->out.msg_iovlen) {
-    ssize_t n = sendmsg(tcp->fd, &tcp->out, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n = send_once(tcp);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -errno;
     link->bytes_sent += (uint64_t)n;
@@ -79,6 +100,7 @@ static int tcp_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_
     add_piece(tcp, &tcp->frames[i], sizeof(rm_frame));
     if (parcels[i].n) add_piece(tcp, parcels[i].bytes, parcels[i].n);
   }
+  join_pieces(tcp);
   return tcp_resume(link);
 }
 

@@ -26,15 +26,18 @@
  * is small against a bulk message, and large against a call (64 bytes). */
 #define RM_STAGING_BYTES (32u << 10)
 
+/* Up to this size frames are copied together: copying is cheaper than a second iovec. */
+#define RM_JOIN_BYTES 1024u
+
 /* A peer that is not heard of for this long is dead; it is asked after a third of it. */
 #define RM_SILENCE_MS 30000u
 #define RM_SILENCE_MIN_MS 100u
 #define RM_TICKS_PER_SILENCE 6u
 
-/* A wait spins this long where a processor is to spare; with RM_SPIN_CORES or fewer it would only
- * keep the peer, or the threads it waits for, off the processor. */
-#define RM_SPIN_US 30u
-#define RM_SPIN_CORES 3
+/* A wait looks for its reply this long, yielding between looks, before it sleeps: waking a thread
+ * on an idle processor takes longer than a whole round trip (8 against 74 us on loopback), and with
+ * one processor a yield costs a tenth of a round trip. */
+#define RM_SPIN_US 50u
 
 /* After a waiter has read for itself the service thread leaves the reading to waiters until none
  * came for this long: each call would else wake two threads. Messages that someone expects

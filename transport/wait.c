@@ -3,6 +3,7 @@
  * others sleep; a leader that leaves makes one of them leader.
  * Must not know: what arrives, what is waited for. */
 #include <errno.h>
+#include <sched.h>
 
 #include "internal.h"
 
@@ -54,9 +55,11 @@ static int sleep_limit(rm_channel *ch, uint64_t deadline_us) {
   return left < ch->tick_ms ? (int)left : (int)ch->tick_ms;
 }
 
+/* Yielding lets a peer on this processor answer, and costs little where it has another. */
 static void spin(rm_channel *ch, rm_waiter *w) {
   uint64_t end = rm_now_us() + ch->spin_us;
-  while (!over(ch, w) && rm_now_us() < end) rm_read_some(ch, false);
+  while (!over(ch, w) && rm_now_us() < end)
+    if (rm_read_some(ch, false) == -EAGAIN) sched_yield();
 }
 
 static bool lead_once(rm_channel *ch, uint64_t deadline_us) {
@@ -71,6 +74,7 @@ static bool lead_once(rm_channel *ch, uint64_t deadline_us) {
 
 /* Reads for everyone until w is woken. */
 static void lead(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
+  rm_store(&ch->leaders, ch->leaders + 1);
   if (ch->spin_us && !over(ch, w)) spin(ch, w);
   while (!over(ch, w) && lead_once(ch, deadline_us)) {
   }

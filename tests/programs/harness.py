@@ -119,8 +119,8 @@ class Server:
 
 
 @contextmanager
-def server(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
-    """A server with a token and the software GPU, for as long as the block runs."""
+def server(folder: Path, *options: str, driver: str = "softgpu", **settings: str) -> Iterator[Server]:
+    """A server with a token, for as long as the block runs."""
     token_file, log = folder / "token", folder / "server.log"
     token_file.write_text("correct horse battery staple")
     read, write = os.pipe()
@@ -130,7 +130,7 @@ def server(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
         "--listen",
         "127.0.0.1:0",
         "--driver",
-        "softgpu",
+        driver,
         "--token-file",
         str(token_file),
         "--ready-fd",

@@ -9,7 +9,7 @@ from cuda.bindings.cydriver cimport (
 )
 from remora.engine.generated.records cimport *
 
-from remora.engine.state cimport Session
+from remora.engine.state cimport Context, Session
 
 ctypedef struct Call:
     const rm_record *record
@@ -63,3 +63,15 @@ cdef int32_t h_ctx_reset(Session *s, Call *c) noexcept nogil
 cdef int32_t h_host_func(Session *s, Call *c, const rm_q_host_func *q) noexcept nogil
 cdef int32_t h_mark(Session *s, Call *c, const rm_q_mark *q) noexcept nogil
 cdef int32_t h_thread_gone(Session *s, Call *c) noexcept nogil
+
+# For the worker's loop.
+cdef class Handle:
+    cdef Session *s
+    cdef object images
+
+cdef const rm_record *record_next(Session *s, int *error) noexcept nogil
+cdef void record_release(Session *s, const rm_record *record) noexcept nogil
+cdef int32_t enter(Session *s, uint64_t id, Context **out) noexcept nogil
+cdef void defer_error(Session *s, uint16_t ctx, int32_t status) noexcept nogil
+cdef void send_reply(Session *s, const rm_record *call, int32_t status, const void *body, uint32_t size) noexcept nogil
+cdef void payload_drop(Session *s, const rm_record *record) noexcept nogil

@@ -1,0 +1,134 @@
+# Gates: a stream stands still while the client runs a host function, or while data goes through a few pieces.
+
+
+cdef int32_t gate_launch(Session *s, Target *t, uint8_t kind, uint64_t token, uint64_t at, uint64_t pitch,
+                         uint64_t width, uint64_t rows, Gate **keep) noexcept nogil:
+    """Puts a gate on a stream. With keep, the gate is the caller's to drop once it has been passed."""
+    cdef Gate *gate = gate_make(&s.gates, kind, token)
+    cdef int32_t status
+    if gate == NULL:
+        return OUT_OF_MEMORY
+    gate.job.run = run_callback if kind == GATE_CALLBACK else run_pull if kind == GATE_PULL else run_large_out
+    gate.ctx = t.context.id
+    gate.at = at
+    gate.pitch = pitch
+    gate.width = width
+    gate.rows = rows
+    gate.kept = keep != NULL
+    if keep != NULL:
+        keep[0] = gate
+    status = <int32_t>cydriver.cuLaunchHostFunc(t.stream, <cydriver.CUhostFn>gate_reached, gate)
+    if status != SUCCESS:
+        gate_drop(gate)
+    return status
+
+
+cdef int32_t h_host_func(Session *s, Call *c, const rm_q_host_func *q) noexcept nogil:
+    cdef Target t
+    cdef int32_t status = target_of(s, c, q.stream, &t)
+    if status == SUCCESS:
+        status = gate_launch(s, &t, GATE_CALLBACK, q.token, 0, 0, 0, 0, NULL)
+    return status
+
+
+cdef void run_callback(void *session, Job *job) noexcept nogil:
+    """The stream is at a host function: the client runs it, its urgent answer opens the gate."""
+    cdef Session *s = <Session *>session
+    rm_expect(s.channel, 1)
+    send_callback(s, (<Gate *>job).token, SUCCESS)
+
+
+cdef int32_t copier_of(Session *s, uint16_t ctx, CUstream *out) noexcept nogil:
+    """The context's stream for copies behind gates; it waits for no other stream."""
+    cdef Context *context = NULL
+    cdef int32_t status = enter(s, ctx, &context)
+    if status != SUCCESS:
+        return status
+    pthread_mutex_lock(&s.make_lock)
+    if context.copier == NULL:
+        status = <int32_t>cydriver.cuStreamCreate(&context.copier, 1)  # CU_STREAM_NON_BLOCKING
+    pthread_mutex_unlock(&s.make_lock)
+    out[0] = context.copier
+    return status
+
+
+cdef void run_pull(void *session, Job *job) noexcept nogil:
+    """The stream is at a copy from the client's pinned memory: fetches it, then lets the stream go on."""
+    cdef Session *s = <Session *>session
+    cdef Gate *gate = <Gate *>job
+    cdef Piece *piece = staging_extra(&s.staging)
+    cdef CUstream stream = NULL
+    cdef uint64_t total = gate.width * gate.rows
+    cdef uint64_t offset = 0
+    gate.status = copier_of(s, gate.ctx, &stream) if piece != NULL else OUT_OF_MEMORY
+    while offset < total and piece != NULL and pull_piece(s, gate, piece, offset, stream):
+        offset += piece.size
+    if piece != NULL:
+        staging_put(&s.staging, piece)
+    if gate.status != SUCCESS:
+        defer_error(s, gate.ctx, gate.status)
+    gate_open(gate)
+
+
+cdef bint pull_piece(Session *s, Gate *gate, Piece *piece, uint64_t offset, CUstream stream) noexcept nogil:
+    """One payload; it is fetched even after a failure, since the client waits to be asked. False: session over."""
+    cdef uint64_t left = gate.width * gate.rows - offset
+    piece.size = <uint32_t>(left if left < RM_BULK_MAX else RM_BULK_MAX)
+    gate_expect(gate, piece)
+    rm_expect(s.channel, 1)
+    send_pull(s, gate, offset, piece.size)
+    if not gate_wait(gate):
+        return False
+    rm_expect(s.channel, -1)
+    if gate.status == SUCCESS:
+        gate.status = copy_packed(True, gate.at, gate.pitch, gate.width, offset, piece.size, piece.bytes, stream)
+    if gate.status == SUCCESS:
+        gate.status = <int32_t>cydriver.cuStreamSynchronize(stream)
+    return True
+
+
+cdef void run_large_out(void *session, Job *job) noexcept nogil:
+    """The stream is at a large copy out: one piece is filled while the one before is sent."""
+    cdef Session *s = <Session *>session
+    cdef Gate *gate = <Gate *>job
+    cdef Piece *filled = staging_extra(&s.staging)
+    cdef Piece *other = staging_extra(&s.staging)
+    cdef Piece *swap
+    cdef CUstream stream = NULL
+    cdef uint64_t offset = 0
+    gate.status = copier_of(s, gate.ctx, &stream) if filled != NULL and other != NULL else OUT_OF_MEMORY
+    if gate.status == SUCCESS:
+        gate.status = out_piece(gate, filled, &offset, stream)
+    while gate.status == SUCCESS:
+        gate.status = <int32_t>cydriver.cuStreamSynchronize(stream)
+        swap = filled
+        filled = other
+        other = swap
+        filled.size = 0
+        if gate.status == SUCCESS:
+            gate.status = out_piece(gate, filled, &offset, stream)
+        if rm_bulk(s.channel, <uint32_t>gate.token, other.bytes, other.size) != 0 or filled.size == 0:
+            break
+    cydriver.cuStreamSynchronize(stream)
+    if filled != NULL:
+        staging_put(&s.staging, filled)
+    if other != NULL:
+        staging_put(&s.staging, other)
+    gate_open(gate)
+
+
+cdef int32_t out_piece(Gate *gate, Piece *piece, uint64_t *offset, CUstream stream) noexcept nogil:
+    """Starts to fill a piece with what comes next; its size is 0 at the end."""
+    cdef uint64_t left = gate.width * gate.rows - offset[0]
+    piece.size = <uint32_t>(left if left < RM_BULK_MAX else RM_BULK_MAX)
+    if piece.size == 0:
+        return SUCCESS
+    offset[0] += piece.size
+    return copy_packed(False, gate.at, gate.pitch, gate.width, offset[0] - piece.size, piece.size, piece.bytes, stream)
+
+
+cdef void defer_error(Session *s, uint16_t ctx, int32_t status) noexcept nogil:
+    """Keeps the first failure of a posted call for the next call that waits."""
+    cdef Context *context = <Context *>table_get(&s.contexts, ctx)
+    if context != NULL and context.deferred == SUCCESS:
+        context.deferred = status

@@ -1,0 +1,225 @@
+# Lanes: what waits for a point of a stream, in stream order.
+#
+# An item carries an event recorded behind it. A helper drains a lane oldest first, so that the data of a copy
+# out leaves before the answer of a later synchronize; one stream's wait never holds up another's.
+
+cdef enum:
+    POLL_NS = 50000  # how long a helper polls before it sleeps: about two thread switches
+
+
+cdef Lane *lane_make(Session *s, uint16_t ctx) noexcept nogil:
+    cdef Lane *lane = <Lane *>calloc(1, sizeof(Lane))
+    if lane != NULL:
+        lane.ctx = ctx
+        lane.job.run = drain
+        pthread_mutex_lock(&s.lane_lock)
+        lane.all = s.lanes
+        s.lanes = lane
+        pthread_mutex_unlock(&s.lane_lock)
+    return lane
+
+
+cdef void lane_drop(Session *s, Lane *lane) noexcept nogil:
+    """The lane's stream is gone; the lane goes when it is empty."""
+    pthread_mutex_lock(&s.lane_lock)
+    lane.orphaned = True
+    if not lane.draining:
+        lane_free(s, lane)
+    pthread_mutex_unlock(&s.lane_lock)
+
+
+cdef void lane_free(Session *s, Lane *lane) noexcept nogil:
+    """Called with lane_lock held."""
+    cdef Lane **link = &s.lanes
+    while link[0] != lane:
+        link = &link[0].all
+    link[0] = lane.all
+    free(lane)
+
+
+cdef Item *item_make(uint8_t kind, uint64_t token) noexcept nogil:
+    cdef Item *item = <Item *>calloc(1, sizeof(Item))
+    if item != NULL:
+        item.kind = kind
+        item.token = token
+    return item
+
+
+cdef int32_t event_take(Session *s, Context *context, CUevent *out) noexcept nogil:
+    cdef bint found = False
+    pthread_mutex_lock(&s.lane_lock)
+    if context.event_count:
+        context.event_count -= 1
+        out[0] = context.events[context.event_count]
+        found = True
+    pthread_mutex_unlock(&s.lane_lock)
+    if found:
+        return SUCCESS
+    return <int32_t>cydriver.cuEventCreate(out, 3)  # CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING
+
+
+cdef void event_give(Session *s, Context *context, CUevent event) noexcept nogil:
+    """Called with lane_lock held."""
+    cdef CUevent *more
+    if context.event_count == context.event_room:
+        more = <CUevent *>realloc(context.events, (context.event_room * 2 + 16) * sizeof(CUevent))
+        if more == NULL:
+            return
+        context.events = more
+        context.event_room = context.event_room * 2 + 16
+    context.events[context.event_count] = event
+    context.event_count += 1
+
+
+cdef int32_t lane_add(Session *s, Target *t, Item *item) noexcept nogil:
+    """Queues an item behind what the stream has to do now. On failure the item is still the caller's."""
+    cdef int32_t status = event_take(s, t.context, &item.event)
+    cdef bint start
+    if status == SUCCESS:
+        status = <int32_t>cydriver.cuEventRecord(item.event, t.stream)
+    if status != SUCCESS:
+        return status
+    pthread_mutex_lock(&s.lane_lock)
+    s.issued += 1
+    item.seq = s.issued
+    if t.lane.last != NULL:
+        t.lane.last.next = item
+    else:
+        t.lane.first = item
+    t.lane.last = item
+    if item.kind == ITEM_OUT or item.kind == ITEM_LARGE_OUT:
+        s.outs += 1
+    if item.kind == ITEM_FREE:
+        s.frees += 1
+    start = not t.lane.draining
+    t.lane.draining = True
+    pthread_mutex_unlock(&s.lane_lock)
+    if start:
+        jobs_push(&s.jobs, &t.lane.job)
+    return SUCCESS
+
+
+cdef bint lane_idle(Session *s, Target *t) noexcept nogil:
+    """Whether the stream has nothing to do and nothing of it is on its way to the client."""
+    cdef bint idle
+    pthread_mutex_lock(&s.lane_lock)
+    idle = t.lane.first == NULL and s.outs == 0
+    pthread_mutex_unlock(&s.lane_lock)
+    return idle and <int32_t>cydriver.cuStreamQuery(t.stream) == SUCCESS
+
+
+cdef int32_t wait_event(CUevent event) noexcept nogil:
+    """Polls for a moment, giving the CPU away between tries, then sleeps in the driver."""
+    cdef int32_t status = <int32_t>cydriver.cuEventQuery(event)
+    cdef uint64_t start = now_ns()
+    while status == NOT_READY and now_ns() - start < POLL_NS:
+        sched_yield()
+        status = <int32_t>cydriver.cuEventQuery(event)
+    return <int32_t>cydriver.cuEventSynchronize(event) if status == NOT_READY else status
+
+
+cdef void drain(void *session, Job *job) noexcept nogil:
+    cdef Session *s = <Session *>session
+    cdef Lane *lane = <Lane *>job
+    cdef Context *context = NULL
+    cdef Item *item
+    cdef int32_t status = enter(s, lane.ctx, &context)
+    pthread_mutex_lock(&s.lane_lock)
+    while lane.first != NULL:
+        item = lane.first
+        pthread_mutex_unlock(&s.lane_lock)
+        complete(s, item, wait_event(item.event) if status == SUCCESS else status)
+        pthread_mutex_lock(&s.lane_lock)
+        lane_pop(s, lane, context)
+    lane.draining = False
+    if lane.orphaned:
+        lane_free(s, lane)
+    pthread_mutex_unlock(&s.lane_lock)
+
+
+cdef void lane_pop(Session *s, Lane *lane, Context *context) noexcept nogil:
+    """Called with lane_lock held."""
+    cdef Item *item = lane.first
+    lane.first = item.next
+    if lane.first == NULL:
+        lane.last = NULL
+    if item.kind == ITEM_OUT or item.kind == ITEM_LARGE_OUT:
+        s.outs -= 1
+    if item.kind == ITEM_FREE:
+        s.frees -= 1
+    if context != NULL:
+        event_give(s, context, item.event)
+    pthread_cond_broadcast(&s.lane_moved)
+    free(item)
+
+
+cdef void complete(Session *s, Item *item, int32_t status) noexcept nogil:
+    """Does what the item waited to do; the stream has got there, or has failed with status."""
+    if item.status != SUCCESS:
+        status = item.status
+    if item.kind == ITEM_SYNC or item.kind == ITEM_MARK:
+        settle(s, item.seq)
+    if item.kind == ITEM_SYNC:
+        send_reply(s, &item.call, status, NULL, 0)
+    elif item.kind == ITEM_MARK:
+        send_done(s, item.token, status)
+    elif item.kind == ITEM_OUT:
+        send_pieces(s, item, status)
+    elif item.kind == ITEM_LARGE_OUT:
+        finish_large_out(s, item, status)
+    elif item.kind == ITEM_FREE:
+        free_now(s, item.token)
+    give_back(s, item)
+
+
+cdef void give_back(Session *s, Item *item) noexcept nogil:
+    cdef Piece *piece = item.pieces
+    cdef Piece *after
+    while piece != NULL:
+        after = piece.next
+        staging_put(&s.staging, piece)
+        piece = after
+    item.pieces = NULL
+
+
+cdef void send_pieces(Session *s, Item *item, int32_t status) noexcept nogil:
+    cdef Piece *piece = item.pieces
+    while piece != NULL and status == SUCCESS:
+        rm_bulk(s.channel, <uint32_t>item.token, piece.bytes, piece.size)
+        piece = piece.next
+    send_done(s, item.token, status)
+
+
+cdef void settle(Session *s, uint64_t seq) noexcept nogil:
+    """Waits until all data that the device had ready, of items issued up to seq, has been sent.
+
+    A wait of one stream can imply that another's copy is done (through events); it must not be answered before
+    the copy's data. Items only wait for older ones, so this ends.
+    """
+    pthread_mutex_lock(&s.lane_lock)
+    while s.outs and ready_out(s, seq):
+        pthread_cond_wait(&s.lane_moved, &s.lane_lock)
+    pthread_mutex_unlock(&s.lane_lock)
+
+
+cdef bint ready_out(Session *s, uint64_t seq) noexcept nogil:
+    """Called with lane_lock held: whether some older copy out is done on the device, but not sent."""
+    cdef Lane *lane = s.lanes
+    cdef Item *item
+    while lane != NULL:
+        item = lane.first
+        while item != NULL and item.seq < seq:
+            if item.kind == ITEM_OUT or item.kind == ITEM_LARGE_OUT:
+                if <int32_t>cydriver.cuEventQuery(item.event) == SUCCESS:
+                    return True
+            item = item.next
+        lane = lane.all
+    return False
+
+
+cdef void settle_frees(Session *s) noexcept nogil:
+    """Waits until the frees that are pending in stream order are through."""
+    pthread_mutex_lock(&s.lane_lock)
+    while s.frees:
+        pthread_cond_wait(&s.lane_moved, &s.lane_lock)
+    pthread_mutex_unlock(&s.lane_lock)

@@ -1,0 +1,151 @@
+# The session's ends: opened on a connected socket, fed by the channel's reading thread.
+
+
+cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
+    cdef Session *s = <Session *>user
+    if n > RM_BULK_MAX:
+        return NULL
+    if tag:
+        return gate_room(&s.gates, tag, n)
+    s.landing = staging_land(&s.staging)
+    if s.landing == NULL:
+        return NULL
+    s.landing.size = <uint32_t>n
+    return s.landing.bytes
+
+
+cdef void on_bulk_done(void *user, uint32_t tag, void *where, size_t n) noexcept nogil:
+    cdef Session *s = <Session *>user
+    if tag:
+        gate_landed(&s.gates, tag)
+        rm_bulk_release(s.channel, tag)
+        return
+    staging_landed(&s.staging, s.landing)
+    s.landing = NULL
+    staging_credit(&s.staging)
+
+
+cdef void on_urgent(void *user, const void *data, size_t n) noexcept nogil:
+    cdef Session *s = <Session *>user
+    cdef const rm_callback_done *done = <const rm_callback_done *>data
+    if n < sizeof(rm_callback_done) or done.kind != RM_URGENT_CALLBACK_DONE:
+        return
+    if gate_answer(&s.gates, done.token):
+        rm_expect(s.channel, -1)
+
+
+cdef void on_end(void *user, int error, const char *why) noexcept nogil:
+    """All waits of the session end; the process goes soon after."""
+    cdef Session *s = <Session *>user
+    staging_end(&s.staging)
+    gates_end(&s.gates)
+
+
+cdef const rm_record *record_next(Session *s, int *error) noexcept nogil:
+    return rm_next(s.channel, -1, error)
+
+
+cdef void record_release(Session *s, const rm_record *record) noexcept nogil:
+    rm_release(s.channel, record)
+
+
+cdef int32_t device_open(Device *device, CUdevice handle, uint64_t base, uint64_t size, uint64_t granule) noexcept nogil:
+    cdef ArenaDriver driver
+    driver.commit = memory_commit
+    driver.release = memory_release
+    driver.user = device
+    device.handle = handle
+    pthread_mutex_init(&device.lock, NULL)
+    return SUCCESS if arena_init(&device.arena, base, size, granule, driver) else OUT_OF_MEMORY
+
+
+cdef int32_t session_open(Session *s, int fd, uint32_t ring_bytes, uint32_t window, const char *peer) noexcept nogil:
+    """Takes the socket over. The session's devices, ledger and images are set before."""
+    cdef rm_options options
+    cdef rm_events events
+    memset(&options, 0, sizeof(options))
+    memset(&events, 0, sizeof(events))
+    options.ring_bytes = ring_bytes
+    options.bulk_window = window
+    options.spin_us = <uint32_t>0xffffffff
+    options.peer = peer
+    events.on_bulk = on_bulk
+    events.on_bulk_done = on_bulk_done
+    events.on_urgent = on_urgent
+    events.on_end = on_end
+    pthread_mutex_init(&s.make_lock, NULL)
+    pthread_mutex_init(&s.lane_lock, NULL)
+    pthread_cond_init(&s.lane_moved, NULL)
+    jobs_init(&s.jobs, s)
+    gates_init(&s.gates, &s.jobs)
+    if not staging_init(&s.staging, window):
+        return OUT_OF_MEMORY
+    s.channel = rm_channel_tcp(fd, &options, &events, s)
+    s.staging.channel = s.channel
+    return SUCCESS if s.channel != NULL else OUT_OF_MEMORY
+
+
+cdef class Handle:
+    """A session and what Python keeps alive for it.
+
+    devices: (CUdevice, base, bytes, granule) of each; ledger: address of the lease's ledger; images: see images.py.
+    """
+
+    def __cinit__(self, int fd, list devices, uint64_t ledger, uint32_t slot, object images, uint32_t ring_bytes,
+                  uint32_t window, str peer):
+        cdef bytes name = peer.encode()
+        self.s = <Session *>calloc(1, sizeof(Session))
+        self.images = images
+        if self.s == NULL or len(devices) > MAX_DEVICES:
+            raise MemoryError
+        self.s.images = <void *>images
+        self.s.ledger = <Ledger *>ledger
+        self.s.ledger_slot = slot
+        for handle, base, size, granule in devices:
+            if device_open(&self.s.devices[self.s.device_count], handle, base, size, granule) != SUCCESS:
+                raise MemoryError
+            self.s.device_count += 1
+        if session_open(self.s, fd, ring_bytes, window, name) != SUCCESS:
+            raise MemoryError
+
+    def read(self) -> int:
+        """Reads the channel until it ends: on a thread of its own."""
+        cdef int error
+        with nogil:
+            error = rm_read_loop(self.s.channel)
+        return error
+
+    def close(self, int drain_ms) -> None:
+        with nogil:
+            rm_channel_close(self.s.channel, drain_ms)
+
+    def reason(self) -> tuple[int, str]:
+        """Why the session ended: an error of channel.h (0: it has not) and one line."""
+        cdef const char *why = b""
+        cdef int error = rm_channel_error(self.s.channel, &why)
+        if self.s.broken[0]:
+            return RM_EPROTO, (<bytes>self.s.broken).decode(errors="replace")
+        return error, why.decode(errors="replace")
+
+
+cdef void log_failure(str what, object error):
+    import logging
+
+    logging.getLogger("remora.engine").warning("%s: %s", what, error)
+
+
+def reserve(uint64_t size, uint64_t hint) -> int:
+    """Reserves size bytes of device addresses at hint if they are free there; the address, which may be another.
+
+    Raises MemoryError with the driver's code.
+    """
+    cdef CUdeviceptr ptr = 0
+    cdef int32_t status = <int32_t>cydriver.cuMemAddressReserve(&ptr, size, 0, <CUdeviceptr>hint, 0)
+    if status != SUCCESS:
+        raise MemoryError(f"cuMemAddressReserve of {size} bytes: CUDA error {status}")
+    return <uint64_t>ptr
+
+
+def unreserve(uint64_t ptr, uint64_t size) -> None:
+    """Gives addresses from reserve back."""
+    cydriver.cuMemAddressFree(<CUdeviceptr>ptr, size)

@@ -170,7 +170,7 @@ class Build(build_ext):
     """build_ext, and the C libraries into the same place: the source tree or the wheel."""
 
     def run(self) -> None:
-        self.parallel = self.parallel or os.cpu_count()
+        self.parallel: int | None = self.parallel or os.cpu_count()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for library in libraries():
                 package = Path(self.build_lib, *library.package.split("."))

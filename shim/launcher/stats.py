@@ -11,6 +11,17 @@ from pathlib import Path
 
 MAGIC, VERSION = b"RMST", 1
 HEADER = struct.Struct("<4s 5I Q 64s 64s 256s 9Q")
+COUNTERS = (
+    "posted",
+    "waited",
+    "wait_ns",
+    "copied_in",
+    "copied_out",
+    "callbacks",
+    "pulls",
+    "local_queries",
+    "attach_ns",
+)
 STATES = ("never attached", "attached", "ended")
 SYMBOL = struct.Struct("<4Q")
 
@@ -71,7 +82,8 @@ def parse(raw: bytes, names: list[str]) -> Page:
     rows = SYMBOL.iter_unpack(raw[start : start + count * SYMBOL.size])
     symbols = [Symbol(name, *row) for name, row in zip(names, rows, strict=True)]
     words = STATES[min(state, len(STATES) - 1)]
-    return Page(pid, words, text(program), text(server), text(why), *counters, symbols)
+    counts = dict(zip(COUNTERS, counters, strict=True))
+    return Page(pid, words, text(program), text(server), text(why), symbols=symbols, **counts)
 
 
 def text(raw: bytes) -> str:

@@ -1,4 +1,5 @@
-// Bulk data both ways at once: one thread uploads while another downloads. Neither direction may block the other.
+// Bulk data both ways at once: one thread uploads while another downloads. Neither direction may
+// block the other.
 #include "program.h"
 #include <thread>
 
@@ -11,7 +12,8 @@ static void fill(std::vector<unsigned> &v, unsigned seed) {
 }
 
 static void upload(unsigned *d, const std::vector<unsigned> *v) {
-  for (int round = 0; round < ROUNDS; round++) CHECK(cudaMemcpy(d, v->data(), BYTES, cudaMemcpyHostToDevice));
+  for (int round = 0; round < ROUNDS; round++)
+    CHECK(cudaMemcpy(d, v->data(), BYTES, cudaMemcpyHostToDevice));
 }
 
 static void download(std::vector<unsigned> *v, const unsigned *d) {

@@ -1,4 +1,5 @@
-// Makes its first CUDA calls and prints their status by name: what a program sees when there is no GPU to be had.
+// Makes its first CUDA calls and prints their status by name: what a program sees when there is no
+// GPU to be had.
 #include "program.h"
 
 int main() {

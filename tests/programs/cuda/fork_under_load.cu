@@ -1,4 +1,5 @@
-// Forks while other threads launch and copy. The children must end by themselves, and harm nothing of the parent's.
+// Forks while other threads launch and copy. The children must end by themselves, and harm nothing
+// of the parent's.
 #include "program.h"
 #include <atomic>
 #include <sys/wait.h>
@@ -40,7 +41,8 @@ int main(int argc, char **argv) {
       if (c % 4 == 1) execlp("true", "true", (char *)nullptr);
       int count;
       cudaError_t status = cudaDeviceSynchronize();
-      if (c % 4 == 2 && status == cudaSuccess) _exit(3); // CUDA in a forked child is an error, not a hang
+      if (c % 4 == 2 && status == cudaSuccess)
+        _exit(3); // CUDA in a forked child is an error, not a hang
       cudaGetDeviceCount(&count);
       exit(0); // runs the exit handlers with the parent's handles
     }

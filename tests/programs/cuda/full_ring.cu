@@ -1,5 +1,5 @@
-// More calls than any queue holds, posted while a host function is still running: the callback's end must get
-// through although the queue towards the device is full.
+// More calls than any queue holds, posted while a host function is still running: the callback's
+// end must get through although the queue towards the device is full.
 #include "program.h"
 #include <atomic>
 #include <chrono>
@@ -32,7 +32,8 @@ int main(int argc, char **argv) {
   while (!started) std::this_thread::yield();
   for (int i = 0; i < launches; i++) {
     count<<<1, 1, 0, stream>>>(d);
-    if (i % 200 == 0) CHECK(cudaMemcpyAsync(bulk, bytes.data(), block, cudaMemcpyHostToDevice, stream));
+    if (i % 200 == 0)
+      CHECK(cudaMemcpyAsync(bulk, bytes.data(), block, cudaMemcpyHostToDevice, stream));
   }
   CHECK(cudaStreamSynchronize(stream));
   unsigned total = 0;

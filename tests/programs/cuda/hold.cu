@@ -3,7 +3,8 @@
 #include <unistd.h>
 
 __global__ void step(float *x, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) x[i] += 1.0f;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    x[i] += 1.0f;
 }
 
 int main(int argc, char **argv) {

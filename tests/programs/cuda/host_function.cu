@@ -1,4 +1,5 @@
-// copy out -> host function that rewrites the pinned buffer -> copy in, all queued before any of it has run.
+// copy out -> host function that rewrites the pinned buffer -> copy in, all queued before any of it
+// has run.
 #include "program.h"
 #include <atomic>
 
@@ -6,7 +7,8 @@ static const int N = 1 << 16;
 static std::atomic<int> calls{0};
 
 __global__ void add_one(float *x, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) x[i] += 1.0f;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    x[i] += 1.0f;
 }
 
 static void CUDART_CB twice(void *data) {

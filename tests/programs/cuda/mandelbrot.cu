@@ -1,5 +1,5 @@
-// Zooms into the Mandelbrot set frame by frame, bringing each frame back; then times copies both ways. Prints, as
-// "name value" lines, what it measured by its own clock.
+// Zooms into the Mandelbrot set frame by frame, bringing each frame back; then times copies both
+// ways. Prints, as "name value" lines, what it measured by its own clock.
 #include "program.h"
 #include <chrono>
 
@@ -8,7 +8,8 @@ static double now_ms() {
   return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
 
-__global__ void mandelbrot(unsigned short *out, int width, int height, double left, double top, double step, int limit) {
+__global__ void mandelbrot(unsigned short *out, int width, int height, double left, double top,
+                           double step, int limit) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= width * height) return;
   double cx = left + (i % width) * step, cy = top + (i / width) * step, x = 0, y = 0;

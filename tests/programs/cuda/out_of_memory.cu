@@ -17,7 +17,8 @@ int main(int argc, char **argv) {
   CHECK(cudaMemGetInfo(&left, nullptr));
   EXPECT(cudaMalloc(&more, 1 << 20) == cudaErrorMemoryAllocation);
   cudaGetLastError();
-  CHECK(cudaMemset(big + free_bytes - 4096, 0x5a, 4096)); // the context is unharmed, the last byte is ours
+  CHECK(cudaMemset(big + free_bytes - 4096, 0x5a,
+                   4096)); // the context is unharmed, the last byte is ours
   unsigned char last = 0;
   CHECK(cudaMemcpy(&last, big + free_bytes - 1, 1, cudaMemcpyDeviceToHost));
   EXPECT(last == 0x5a);

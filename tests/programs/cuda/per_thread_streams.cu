@@ -1,4 +1,5 @@
-// Built with --default-stream per-thread: each thread's default stream is its own, ordered only in itself.
+// Built with --default-stream per-thread: each thread's default stream is its own, ordered only in
+// itself.
 #include "program.h"
 #include <thread>
 
@@ -11,7 +12,8 @@ static void work(int number, float *pinned, int n) {
   float *d;
   CHECK(cudaMalloc(&d, n * sizeof(float)));
   CHECK(cudaMemcpyAsync(d, pinned, n * sizeof(float), cudaMemcpyHostToDevice, 0));
-  for (int round = 0; round < 50; round++) accumulate<<<(n + 127) / 128, 128>>>(d, n, (float)number);
+  for (int round = 0; round < 50; round++)
+    accumulate<<<(n + 127) / 128, 128>>>(d, n, (float)number);
   CHECK(cudaMemcpyAsync(pinned, d, n * sizeof(float), cudaMemcpyDeviceToHost, 0));
   CHECK(cudaStreamSynchronize(0));
   CHECK(cudaFree(d));

@@ -1,9 +1,11 @@
-// A pinned buffer is the target of a device-to-host copy and at once the source of a host-to-device copy, all
-// asynchronous on one stream: the second must carry what the first brought, not what lay there before.
+// A pinned buffer is the target of a device-to-host copy and at once the source of a host-to-device
+// copy, all asynchronous on one stream: the second must carry what the first brought, not what lay
+// there before.
 #include "program.h"
 
 __global__ void fill(float *x, int n, float value) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) x[i] = value + i % 97;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    x[i] = value + i % 97;
 }
 
 int main(int argc, char **argv) {

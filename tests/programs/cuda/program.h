@@ -1,4 +1,5 @@
-// program.h: what every test program shares: stop at the first error, write results for NumPy to judge.
+// program.h: what every test program shares: stop at the first error, write results for NumPy to
+// judge.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
@@ -24,15 +25,19 @@
     }                                                                                              \
   } while (0)
 
-template <class T> void write_result(const char *folder, const char *name, const T *data, size_t n) {
+template <class T>
+void write_result(const char *folder, const char *name, const T *data, size_t n) {
   std::string path = std::string(folder) + "/" + name;
   FILE *file = fopen(path.c_str(), "wb");
   EXPECT(file && fwrite(data, sizeof(T), n, file) == n && fclose(file) == 0);
 }
 
-template <class T> void write_result(const char *folder, const char *name, const std::vector<T> &v) {
+template <class T>
+void write_result(const char *folder, const char *name, const std::vector<T> &v) {
   write_result(folder, name, v.data(), v.size());
 }
 
 // The same inputs as NumPy makes in the tests: exact in float, so results compare equal.
-inline float sample(size_t i, unsigned seed) { return (float)((i * 2654435761u + seed) % 4096u) / 16.0f; }
+inline float sample(size_t i, unsigned seed) {
+  return (float)((i * 2654435761u + seed) % 4096u) / 16.0f;
+}

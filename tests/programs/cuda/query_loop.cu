@@ -1,4 +1,5 @@
-// Polls a stream and an event in tight loops until the work is done: many questions, few of them for the network.
+// Polls a stream and an event in tight loops until the work is done: many questions, few of them
+// for the network.
 #include "program.h"
 
 __global__ void busy(unsigned *x, int turns) {

@@ -1,4 +1,5 @@
-// Reports the device's size as every API tells it, fills it to the last byte, and is refused one byte more.
+// Reports the device's size as every API tells it, fills it to the last byte, and is refused one
+// byte more.
 #include "program.h"
 #include <cuda.h>
 #include <dlfcn.h>
@@ -11,7 +12,7 @@ int main(int argc, char **argv) {
   CHECK(cudaMemGetInfo(&free_bytes, &total));
   void *library = dlopen("libcuda.so.1", RTLD_NOW);
   EXPECT(library);
-  auto total_mem = (CUresult(*)(size_t *, CUdevice))dlsym(library, "cuDeviceTotalMem_v2");
+  auto total_mem = (CUresult (*)(size_t *, CUdevice))dlsym(library, "cuDeviceTotalMem_v2");
   size_t driver_total = 0;
   EXPECT(total_mem(&driver_total, 0) == CUDA_SUCCESS);
 

@@ -1,4 +1,5 @@
-// Host memory is unmapped and mapped anew at the same address between copies: nothing may remember the old page.
+// Host memory is unmapped and mapped anew at the same address between copies: nothing may remember
+// the old page.
 #include "program.h"
 #include <sys/mman.h>
 
@@ -18,8 +19,10 @@ int main(int argc, char **argv) {
     memset(page, round + 1, bytes);
     bool registered = round % 2 == 1;
     if (registered) CHECK(cudaHostRegister(page, bytes, cudaHostRegisterDefault));
-    if (registered) CHECK(cudaMemcpyAsync(d, page, bytes, cudaMemcpyHostToDevice, 0));
-    else CHECK(cudaMemcpy(d, page, bytes, cudaMemcpyHostToDevice));
+    if (registered)
+      CHECK(cudaMemcpyAsync(d, page, bytes, cudaMemcpyHostToDevice, 0));
+    else
+      CHECK(cudaMemcpy(d, page, bytes, cudaMemcpyHostToDevice));
     if (registered) CHECK(cudaDeviceSynchronize());
     if (registered) CHECK(cudaHostUnregister(page));
     EXPECT(munmap(page, bytes) == 0);

@@ -1,4 +1,5 @@
-// Two threads, each on its own device, interleave launches and copies; neither may see the other's state.
+// Two threads, each on its own device, interleave launches and copies; neither may see the other's
+// state.
 #include "program.h"
 #include <thread>
 

@@ -1,12 +1,15 @@
-// Two streams work on halves of one array, each waiting for the other's half by event before a last pass.
+// Two streams work on halves of one array, each waiting for the other's half by event before a last
+// pass.
 #include "program.h"
 
 __global__ void scale(float *x, int n, float factor) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) x[i] *= factor;
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    x[i] *= factor;
 }
 
 __global__ void add_other(float *x, const float *other, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) x[i] += other[i];
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    x[i] += other[i];
 }
 
 int main(int argc, char **argv) {
@@ -28,11 +31,13 @@ int main(int argc, char **argv) {
   }
   CHECK(cudaEventRecord(begin, stream[0]));
   for (int s = 0; s < 2; s++)
-    CHECK(cudaMemcpyAsync(dev[s], host + s * n, n * sizeof(float), cudaMemcpyHostToDevice, stream[s]));
+    CHECK(cudaMemcpyAsync(dev[s], host + s * n, n * sizeof(float), cudaMemcpyHostToDevice,
+                          stream[s]));
   for (int round = 0; round < rounds; round++) {
     for (int s = 0; s < 2; s++) {
       scale<<<64, 256, 0, stream[s]>>>(dev[s], n, 0.5f);
-      CHECK(cudaMemcpyAsync(copy[s], dev[s], n * sizeof(float), cudaMemcpyDeviceToDevice, stream[s]));
+      CHECK(
+          cudaMemcpyAsync(copy[s], dev[s], n * sizeof(float), cudaMemcpyDeviceToDevice, stream[s]));
       CHECK(cudaEventRecord(scaled[s], stream[s]));
     }
     for (int s = 0; s < 2; s++) {
@@ -43,7 +48,8 @@ int main(int argc, char **argv) {
     for (int s = 0; s < 2; s++) CHECK(cudaStreamWaitEvent(stream[s], scaled[1 - s], 0));
   }
   for (int s = 0; s < 2; s++)
-    CHECK(cudaMemcpyAsync(out + s * n, dev[s], n * sizeof(float), cudaMemcpyDeviceToHost, stream[s]));
+    CHECK(
+        cudaMemcpyAsync(out + s * n, dev[s], n * sizeof(float), cudaMemcpyDeviceToHost, stream[s]));
   CHECK(cudaStreamWaitEvent(stream[0], scaled[1], 0));
   CHECK(cudaEventRecord(end, stream[0]));
   CHECK(cudaEventSynchronize(end));

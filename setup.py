@@ -142,10 +142,8 @@ def libraries() -> list[Library]:
 
 def cython_modules() -> list[Extension]:
     """Every .pyx of transport/ and engine/; its extra C sources stand in it: `# distutils: sources = ...`"""
-    from Cython.Build import cythonize
-
-    headers = files("transport/*.h", "shim/generated/*.h", "engine/**/*.h")
-    found = [
+    headers = files("transport/*.h", "shim/generated/*.h", "engine/**/*.h", "engine/**/*.pxi")
+    return [
         Extension(
             "remora." + source.removesuffix(".pyx").replace("/", "."),
             ["remora/" + source],
@@ -162,8 +160,14 @@ def cython_modules() -> list[Extension]:
         )
         for source in files("transport/**/*.pyx", "engine/**/*.pyx")
     ]
-    directives = {"language_level": 3, "embedsignature": True, "freethreading_compatible": False}
-    return cythonize(found, build_dir=str(BUILD / "cython"), compiler_directives=directives, quiet=True)
+
+
+def translated(module: Extension) -> Extension:
+    """The module with C in place of Cython, and with what its own comments ask for."""
+    from Cython.Build import cythonize
+
+    directives = {"language_level": 3, "embedsignature": True}
+    return cythonize([module], build_dir=str(BUILD / "cython"), compiler_directives=directives, quiet=True)[0]
 
 
 class Build(build_ext):
@@ -177,6 +181,12 @@ class Build(build_ext):
                 folder = library.source_folder if self.inplace else package
                 library.link(list(pool.map(library.compile, library.sources)), folder / "lib")
         super().run()
+
+    def build_extension(self, ext: Extension) -> None:
+        for name, value in vars(translated(ext)).items():
+            if name in ("sources", "include_dirs", "define_macros", "libraries", "extra_compile_args"):
+                setattr(ext, name, value)
+        super().build_extension(ext)
 
 
 os.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""`python -m remora.shim.gen`: writes all generated files; --check compares instead and fails on a difference.
+"""`python -m remora.shim.gen`: writes all generated files; --check only compares, and fails.
 
 Inputs: shim/api. Outputs: what the modules of this package say in their first lines."""
 
@@ -40,7 +40,10 @@ def same(path: Path, text: str) -> bool:
 
 def report(changed: list[str]) -> int:
     for path in changed:
-        print(f"remora.shim.gen: {path} is not what the table says; run python -m remora.shim.gen", file=sys.stderr)
+        print(
+            f"remora.shim.gen: {path} is not what the table says; run python -m remora.shim.gen",
+            file=sys.stderr,
+        )
     return 1 if changed else 0
 
 

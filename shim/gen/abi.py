@@ -1,6 +1,6 @@
-"""Writes shim/generated/cuda_abi.h: the header's types, enums and constants, so that nothing needs cuda.h to build.
+"""Writes shim/generated/cuda_abi.h: the header's types, enums and constants: nothing needs cuda.h to build.
 
-Input: the facts. Also writes generated/include/cuda.h, a name under which foreign code (cydriver's pxd) finds it."""
+Input: the facts. Also writes generated/include/cuda.h, the name under which cydriver's pxd looks for it."""
 
 import re
 
@@ -36,11 +36,16 @@ def outputs(table: Table) -> dict[str, str]:
     )
     checks = f"#ifndef __cplusplus\n{sizes}\n#endif\n"
     text = f"{GUARD}{macros}\n\n{types}\n\n{checks}\n#endif\n"
-    return {"shim/generated/cuda_abi.h": text, "shim/generated/include/cuda.h": FORWARD.format(tags=tags(table))}
+    return {
+        "shim/generated/cuda_abi.h": text,
+        "shim/generated/include/cuda.h": FORWARD.format(tags=tags(table)),
+    }
 
 
 def tags(table: Table) -> str:
     """A typedef for every tag."""
     texts = [t["c"] for t in table.facts.types if t["name"] not in FOREIGN]
     found = {(m[1], m[2]) for text in texts for m in re.finditer(r"\b(enum|struct|union) (\w+)", text)}
-    return "".join(f"typedef {kind} {tag} {tag};\n" for kind, tag in sorted(found) if tag not in table.facts.names)
+    return "".join(
+        f"typedef {kind} {tag} {tag};\n" for kind, tag in sorted(found) if tag not in table.facts.names
+    )

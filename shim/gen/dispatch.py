@@ -1,15 +1,19 @@
-"""Writes engine/generated/dispatch.pyx and .pxd: from a record to the driver call or the hand-written handler.
+"""Writes engine/generated/dispatch.pyx and .pxd: from a record to the driver call or the handler.
 
-Input: the table. Every size is checked once, here; handles are looked up in the session; no GIL. Which functions the
-session gives is written in engine/session.pxd."""
+Input: the table. Every size is checked once, here; handles are looked up in the session; no GIL. What
+the session gives is written in engine/session.pxd."""
 
 from .table import Arg, Call, Table
 
 FINDERS = {
-    "stream": ("CUstream", "find_stream"), "event": ("CUevent", "find_event"), "module": ("CUmodule", "find_module"),
-    "library": ("CUlibrary", "find_library"), "kernel": ("CUfunction", "find_kernel"),
-    "context": ("CUcontext", "find_context"), "device": ("CUdevice", "find_device"),
-}  # fmt: skip
+    "stream": ("CUstream", "find_stream"),
+    "event": ("CUevent", "find_event"),
+    "module": ("CUmodule", "find_module"),
+    "library": ("CUlibrary", "find_library"),
+    "kernel": ("CUfunction", "find_kernel"),
+    "context": ("CUcontext", "find_context"),
+    "device": ("CUdevice", "find_device"),
+}
 INVALID = "cydriver.CUDA_ERROR_INVALID_VALUE"
 PXD = '''"""One record, checked and executed."""
 from libc.stdint cimport int32_t
@@ -129,7 +133,7 @@ def driver_call(call: Call) -> list[str]:
     lines += [f"cdef cydriver.{FINDERS[element(a)][0]} {a.param.name}" for a in found]
     lines += ["cdef uint32_t at = 0"] if raw else []
     lines += [line for a in raw for line in piece(a)]
-    lines += ["if at < c.byte_count: return RM_BAD_RECORD"] if raw else []
+    lines += ["if at != c.byte_count: return RM_BAD_RECORD"] if raw else []
     many = next((a for a in call.args if a.kind == "outs"), None)
     lines += ["cdef int32_t status"] if found or pointers or many else []
     lines += [line for a in found for line in lookup(a)]
@@ -184,7 +188,11 @@ def collect(arg: Arg, call: Call, invocation: str) -> list[str]:
 
 def cython(arg: Arg) -> str:
     """The type an array argument points to."""
-    return arg.element if arg.element in ("int", "float", "char", "size_t") or " " in arg.element else f"cydriver.{arg.element}"
+    return (
+        arg.element
+        if arg.element in ("int", "float", "char", "size_t") or " " in arg.element
+        else f"cydriver.{arg.element}"
+    )
 
 
 def value(arg: Arg, call: Call) -> str:

@@ -25,8 +25,9 @@ HEADERS = ("cuda.h", "cudaTypedefs.h", "cudaProfiler.h", "cudaProfilerTypedefs.h
 SUFFIX = r"(_ptds|_ptsz)?"
 FAKE_LIBC = {
     "stdlib.h": "typedef unsigned long size_t;\n",
-    "stdint.h": "typedef unsigned char uint8_t; typedef unsigned short uint16_t; typedef unsigned int uint32_t;\n"
-    "typedef unsigned long uint64_t; typedef long int64_t; typedef int int32_t; typedef unsigned long uintptr_t;\n",
+    "stdint.h": "typedef unsigned char uint8_t; typedef unsigned short uint16_t;\n"
+    "typedef unsigned int uint32_t; typedef unsigned long uint64_t; typedef unsigned long uintptr_t;\n"
+    "typedef int int32_t; typedef long int64_t;\n",
 }
 GENERATE = c_generator.CGenerator()
 
@@ -37,7 +38,17 @@ def preprocess(include: Path, *options: str) -> str:
         for name, text in FAKE_LIBC.items():
             Path(folder, name).write_text(text)
         source = "#define __CUDA_API_VERSION_INTERNAL\n" + "".join(f"#include <{h}>\n" for h in HEADERS)
-        command = ["gcc", "-E", "-P", "-nostdinc", f"-I{folder}", f"-I{include}", "-D__attribute__(x)=", *options, "-"]
+        command = [
+            "gcc",
+            "-E",
+            "-P",
+            "-nostdinc",
+            f"-I{folder}",
+            f"-I{include}",
+            "-D__attribute__(x)=",
+            *options,
+            "-",
+        ]
         return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
 
 
@@ -68,11 +79,15 @@ def params_of(function: c_ast.FuncDecl) -> list[list[str]]:
 
 def functions_of(ast: c_ast.FileAST) -> dict[str, Any]:
     """symbol -> {base, abi, per_thread, returns, params}, paired as the module's docstring says."""
-    declared = {d.name: d.type for d in ast.ext if isinstance(d, c_ast.Decl) and isinstance(d.type, c_ast.FuncDecl)}
+    declared = {
+        d.name: d.type for d in ast.ext if isinstance(d, c_ast.Decl) and isinstance(d.type, c_ast.FuncDecl)
+    }
     abis: dict[tuple[str, str], list[int]] = defaultdict(list)
     symbols: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
     for node in ast.ext:
-        if match := isinstance(node, c_ast.Typedef) and re.fullmatch(rf"PFN_(\w+?)_v(\d+){SUFFIX}", node.name):
+        if match := isinstance(node, c_ast.Typedef) and re.fullmatch(
+            rf"PFN_(\w+?)_v(\d+){SUFFIX}", node.name
+        ):
             abis[match[1], match[3] or ""].append(int(match[2]))
     for name in declared:
         if match := re.fullmatch(rf"(cu\w+?)(?:_v(\d+))?{SUFFIX}", name):
@@ -106,8 +121,14 @@ def types_of(ast: c_ast.FileAST) -> list[dict[str, Any]]:
             continue
         name = node.name or inner.name
         if name not in ("size_t", "uintptr_t") and not re.fullmatch(r"u?int\d+_t", name):
-            found.append({"name": name, "kind": kind, "typedef": isinstance(node, c_ast.Typedef),
-                          "c": GENERATE.visit(node) + ";"})
+            found.append(
+                {
+                    "name": name,
+                    "kind": kind,
+                    "typedef": isinstance(node, c_ast.Typedef),
+                    "c": GENERATE.visit(node) + ";",
+                }
+            )
     return found
 
 
@@ -125,11 +146,17 @@ def enumerators_of(ast: c_ast.FileAST) -> list[str]:
 def probe(include: Path, expressions: list[str]) -> list[int]:
     """What the compiler says that each constant expression is."""
     rows = "".join(f'printf("%lld\\n", (long long)({e}));\n' for e in expressions)
-    source = f"#include <stdio.h>\n#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n#include <cudaProfiler.h>\nint main(void){{{rows}return 0;}}"
+    headers = "#include <stdio.h>\n#include <cuda.h>\n#include <cudaProfiler.h>\n"
+    source = f"#define __CUDA_API_VERSION_INTERNAL\n{headers}int main(void){{{rows}return 0;}}"
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "probe")
-        subprocess.run(["gcc", f"-I{include}", "-w", "-xc", "-", "-o", program], input=source, text=True, check=True)
-        return [int(x) for x in subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()]
+        subprocess.run(
+            ["gcc", f"-I{include}", "-w", "-xc", "-", "-o", program], input=source, text=True, check=True
+        )
+        return [
+            int(x)
+            for x in subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+        ]
 
 
 def macros_of(include: Path) -> dict[str, str]:
@@ -144,8 +171,12 @@ def extract(include: Path) -> dict[str, Any]:
     ast = c_parser.CParser().parse(preprocess(include))
     types = types_of(ast)
     sized = [t for t in types if t["typedef"] and "void" not in t["c"].split(t["name"])[0].split()[-1:]]
-    sized = [t for t in sized if t["kind"] in ("struct", "union") and "{" in t["c"] or t["kind"] == "typedef"
-             and re.fullmatch(r"typedef \w+ \w+;", t["c"])]
+    sized = [
+        t
+        for t in sized
+        if (t["kind"] in ("struct", "union") and "{" in t["c"])
+        or (t["kind"] == "typedef" and re.fullmatch(r"typedef \w+ \w+;", t["c"]))
+    ]
     names = [t["name"] for t in sized]
     values = probe(include, [f"sizeof({n})" for n in names] + [f"_Alignof({n})" for n in names])
     sizes = dict(zip(names, values[: len(names)], strict=True))

@@ -1,4 +1,4 @@
-"""What the header says: functions, types, sizes. Input: shim/api/cuda_<version>.json (extract.py). No output."""
+"""What the header says: functions, types, sizes. Input: shim/api/cuda_<version>.json. No output."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from typing import Any
 
 API = Path(__file__).resolve().parent.parent / "api"
 SCALARS = {
-    "int": "i32", "signed int": "i32", "unsigned int": "u32", "unsigned": "u32", "long long": "i64", "int32_t": "i32",
-    "unsigned long long": "u64", "size_t": "u64", "uint64_t": "u64", "uint32_t": "u32", "unsigned char": "u8",
+    "int": "i32", "signed int": "i32", "unsigned int": "u32", "unsigned": "u32", "long long": "i64",
+    "int32_t": "i32", "unsigned long long": "u64", "size_t": "u64", "uint64_t": "u64", "uint32_t": "u32", "unsigned char": "u8",
     "unsigned short": "u16", "float": "f32", "char": "u8",
 }  # fmt: skip
 
@@ -59,7 +59,9 @@ class Facts:
 
     @staticmethod
     def function(symbol: str, f: dict[str, Any]) -> Function:
-        return Function(symbol, f["base"], f["abi"], f["per_thread"], tuple(Param(t, n) for t, n in f["params"]))
+        return Function(
+            symbol, f["base"], f["abi"], f["per_thread"], tuple(Param(t, n) for t, n in f["params"])
+        )
 
     @cached_property
     def bases(self) -> dict[str, list[Function]]:

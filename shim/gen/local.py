@@ -1,4 +1,4 @@
-"""Writes shim/generated/local.h and softgpu_local.h: prototypes of every rm_<name> and sg_<name> that exports call.
+"""Writes shim/generated/local.h and softgpu_local.h: prototypes of what the exports call.
 
 Input: the facts, the table, softgpu.txt."""
 

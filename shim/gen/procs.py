@@ -1,8 +1,8 @@
 """Writes shim/generated/procs.c and softgpu_procs.c: cuGetProcAddress over every base name, ABI and variant.
 
-Input: the facts. Rules (documentation of cuGetProcAddress): the newest ABI that is not newer than the version asked
-for; with the per-thread flag a per-thread variant if there is one, else the legacy one. A name that is declared but
-not supported gives its export, which says so when called."""
+Input: the facts. Rules (documentation of cuGetProcAddress): the newest ABI that is not newer than the version
+asked for; with the per-thread flag a per-thread variant if there is one, else the legacy one. A name that is
+declared but not supported gives its export, which says so when called."""
 
 from .facts import Function
 from .table import Table
@@ -58,7 +58,8 @@ static proc choose(const base *b, int version, cuuint64_t flags) {{
 
 CUresult {prefix}_cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags,
                                  CUdriverProcAddressQueryResult *symbolStatus) {{
-  if (!symbol || !pfn || flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) return CUDA_ERROR_INVALID_VALUE;
+  if (!symbol || !pfn) return CUDA_ERROR_INVALID_VALUE;
+  if (flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) return CUDA_ERROR_INVALID_VALUE;
   const base *b = find(symbol);
   proc found = b ? choose(b, cudaVersion, flags) : NULL;
   memcpy(pfn, &found, sizeof found);

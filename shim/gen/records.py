@@ -1,4 +1,4 @@
-"""Writes shim/generated/records.h and ops.c: the structs that cross the wire, their sizes, and facts of each operation.
+"""Writes shim/generated/records.h and ops.c: the structs that cross the wire and facts of each operation.
 
 Input: the table. Also engine/generated/records.pxd, the same for Cython."""
 

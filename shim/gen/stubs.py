@@ -1,7 +1,7 @@
 """Writes shim/generated/stubs.c: rm_<name> of every forwarded call of the header.
 
-Input: the table. A stub checks its pointers, converts handles, opens the record, fills it, posts or waits. Handles
-come first, so that a bad one never holds the ring."""
+Input: the table. A stub checks its pointers, converts handles, opens the record, fills it, posts or waits.
+Handles come first, so that a bad one never holds the ring."""
 
 from .facts import Param
 from .layout import place
@@ -14,8 +14,14 @@ HEAD = """#include <string.h>
 #include "../runtime/call.h"
 
 """
-ID_TYPES = {"kernel": "rm_id_kernel", "stream": "rm_id_stream", "event": "rm_id_event", "module": "rm_id_module",
-            "library": "rm_id_library", "context": "rm_id_context"}  # fmt: skip
+ID_TYPES = {
+    "kernel": "rm_id_kernel",
+    "stream": "rm_id_stream",
+    "event": "rm_id_event",
+    "module": "rm_id_module",
+    "library": "rm_id_library",
+    "context": "rm_id_context",
+}
 
 
 def outputs(table: Table) -> dict[str, str]:
@@ -54,7 +60,9 @@ def handles(call: Call) -> list[str]:
     names = ", ".join(f"{a.param.name}_id" for a in found)
     lines = [f"uint64_t {names};", "CUresult status;"]
     for a in found:
-        lines.append(f"if ((status = {ID_TYPES[a.element]}({a.param.name}, &{a.param.name}_id))) return status;")
+        lines.append(
+            f"if ((status = {ID_TYPES[a.element]}({a.param.name}, &{a.param.name}_id))) return status;"
+        )
     return lines
 
 
@@ -63,19 +71,25 @@ def opening(call: Call) -> list[str]:
     sizes += [f"RM_ALIGNED({a.param.name}_size)" for a in call.args if a.kind in ("in", "str")]
     status = "status = " if any(a.kind == "handle" for a in call.args) else "CUresult status = "
     total = f"(uint32_t)({' + '.join(sizes)})" if len(sizes) > 1 else sizes[0]
-    return ["rm_call call;", f"{status}rm_call_begin(&call, RM_CALL_{call.name}, {total});", "if (status) return status;"]
+    return [
+        "rm_call call;",
+        f"{status}rm_call_begin(&call, RM_CALL_{call.name}, {total});",
+        "if (status) return status;",
+    ]
 
 
 def filling(call: Call) -> list[str]:
     lines = [f"rm_q_{call.name} *q = call.body;"] if call.request else []
-    lines += [f"q->{f.field.name} = {source(call, f.field.name)};" for f in place(call.request) if not f.padding]
+    lines += [
+        f"q->{f.field.name} = {source(call, f.field.name)};" for f in place(call.request) if not f.padding
+    ]
     raw = [a.param.name for a in call.args if a.kind in ("in", "str")]
     if raw:
-        lines.append(f"char *bytes = (char *)call.body + RM_Q_SIZE_{call.name};")
+        lines.append(f"char *raw = (char *)call.body + RM_Q_SIZE_{call.name};")
     for i, name in enumerate(raw):
-        lines.append(f"memcpy(bytes, {name}, {name}_size);")
+        lines.append(f"memcpy(raw, {name}, {name}_size);")
         if i + 1 < len(raw):
-            lines.append(f"bytes += RM_ALIGNED({name}_size);")
+            lines.append(f"raw += RM_ALIGNED({name}_size);")
     return lines
 
 
@@ -104,7 +118,13 @@ def ending(call: Call) -> list[str]:
         wait = f"rm_call_wait_bytes(&call, {answer}, RM_A_SIZE_{call.name}, {n}, (uint32_t){n}_size, &got)"
     else:
         wait = f"rm_call_wait(&call, {answer}, RM_A_SIZE_{call.name})"
-    return [*room, f"status = {wait};", "if (status) return status;", *map(store, outs), "return CUDA_SUCCESS;"]
+    return [
+        *room,
+        f"status = {wait};",
+        "if (status) return status;",
+        *map(store, outs),
+        "return CUDA_SUCCESS;",
+    ]
 
 
 def store(arg: Arg) -> str:

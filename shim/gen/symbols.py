@@ -28,6 +28,3 @@ def mode(table: Table, symbol: str) -> str:
     if alias is None:
         return "none"
     return "local" if alias.base in GENERATED else table.cuda[alias.base].mode
-
-
-

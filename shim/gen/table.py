@@ -1,6 +1,6 @@
-"""The table of calls, read and checked. Input: shim/api/calls.txt, abis.txt, softgpu.txt, errors.txt. No output.
+"""The table of calls, read and checked.
 
-The grammar is written at the top of calls.txt. Every error names the line."""
+Input: shim/api/calls.txt, abis.txt, softgpu.txt, errors.txt. No output. The grammar is written at the top of calls.txt. Every error names the line."""
 
 import hashlib
 import re
@@ -15,9 +15,14 @@ FIRST_ID = 64
 ON_WIRE = ("post", "call", "slow")
 MODES = ("local", "manual", "as", *ON_WIRE, "struct")
 HANDLES = {
-    "CUstream": "stream", "CUevent": "event", "CUmodule": "module", "CUlibrary": "library", "CUkernel": "kernel",
-    "CUfunction": "kernel", "CUcontext": "context",
-}  # fmt: skip
+    "CUstream": "stream",
+    "CUevent": "event",
+    "CUmodule": "module",
+    "CUlibrary": "library",
+    "CUkernel": "kernel",
+    "CUfunction": "kernel",
+    "CUcontext": "context",
+}
 
 
 class TableError(Exception):
@@ -77,7 +82,12 @@ class Table:
     """All lines, and the ABI and software GPU lists beside them."""
 
     def __init__(
-        self, calls: list[Call], abis: dict[str, Alias], softgpu: set[str], errors: dict[str, str], facts: Facts
+        self,
+        calls: list[Call],
+        abis: dict[str, Alias],
+        softgpu: set[str],
+        errors: dict[str, str],
+        facts: Facts,
     ) -> None:
         self.calls, self.abis, self.softgpu, self.errors, self.facts = calls, abis, softgpu, errors, facts
 
@@ -122,7 +132,9 @@ def load(facts: Facts, api: Path = API) -> Table:
 
 def rows(path: Path) -> list[str]:
     """Lines of a list, without comments."""
-    return [line.strip() for line in path.read_text().split("\n") if line.strip() and not line.startswith("#")]
+    return [
+        line.strip() for line in path.read_text().split("\n") if line.strip() and not line.startswith("#")
+    ]
 
 
 def parse(text: str, facts: Facts) -> list[Call]:
@@ -148,7 +160,7 @@ def parse_line(number: int, line: str, section: str, facts: Facts) -> Call:
     id, mode, name, notes = words[0], words[1], words[2], words[3] if len(words) == 4 else ""
     if mode not in MODES:
         raise TableError(f"mode {mode} is none of {', '.join(MODES)}")
-    if (mode in ON_WIRE) != id.isdigit() or id.isdigit() and int(id) < FIRST_ID:
+    if (mode in ON_WIRE) != id.isdigit() or (id.isdigit() and int(id) < FIRST_ID):
         raise TableError(f"mode {mode} needs {'an id of 64 or above' if mode in ON_WIRE else 'the id -'}")
     call = Call(number, int(id) if id.isdigit() else 0, mode, name, notes, section)
     if call.is_cuda and name not in facts.bases:
@@ -170,7 +182,9 @@ def check_unique(calls: list[Call]) -> None:
         for call in calls:
             value = getattr(call, key)
             if value and value in seen:
-                raise TableError(f"calls.txt:{call.line}: {key} {value} is used in line {seen[value]} already")
+                raise TableError(
+                    f"calls.txt:{call.line}: {key} {value} is used in line {seen[value]} already"
+                )
             seen[value] = call.line
 
 
@@ -216,7 +230,7 @@ def parse_fields(text: str) -> tuple[list[Field], bool]:
 
 def parse_field(word: str) -> Field:
     match = re.fullmatch(r"(\w+):(\w+)(?:\[(\d+)\])?", word)
-    if not match or match[2] not in TYPES and match[2] not in IDS:
+    if not match or (match[2] not in TYPES and match[2] not in IDS):
         raise TableError(f"{word}: expected name:type, with one of {', '.join([*TYPES, *IDS])}")
     return Field(match[1], match[2], int(match[3] or 0))
 
@@ -267,7 +281,9 @@ def argument(param: Param, note: str, facts: Facts) -> Arg:
         return Arg(param, "device", "i32")
     if wire := facts.scalar(param.type):
         return Arg(param, "value", wire)
-    raise TableError(f"{param.name}: a {param.type} can't be forwarded by generated code; make the call manual")
+    raise TableError(
+        f"{param.name}: a {param.type} can't be forwarded by generated code; make the call manual"
+    )
 
 
 def pointer(param: Param, note: str, facts: Facts) -> Arg:
@@ -276,8 +292,10 @@ def pointer(param: Param, note: str, facts: Facts) -> Arg:
         raise TableError(f"{param.name}: a pointer needs one of :in :in[count] :out :out? :out[count] :str")
     element = re.sub(r"^const |\s*\*$", "", param.type).strip()
     wire = facts.scalar(element) or ""
-    if element in HANDLES or "*" in element or match[1] == "out" and not match[2] and not wire:
-        raise TableError(f"{param.name}: {element} can't be forwarded by generated code; make the call manual")
+    if element in HANDLES or "*" in element or (match[1] == "out" and not match[2] and not wire):
+        raise TableError(
+            f"{param.name}: {element} can't be forwarded by generated code; make the call manual"
+        )
     if match[1] == "out":
         return Arg(param, "outs" if match[2] else "out", wire, element, match[2] or "", bool(match[3]))
     return Arg(param, match[1], wire, element, match[2] or "")

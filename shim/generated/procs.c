@@ -1771,7 +1771,8 @@ static proc choose(const base *b, int version, cuuint64_t flags) {
 
 CUresult rm_cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags,
                                  CUdriverProcAddressQueryResult *symbolStatus) {
-  if (!symbol || !pfn || flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) return CUDA_ERROR_INVALID_VALUE;
+  if (!symbol || !pfn) return CUDA_ERROR_INVALID_VALUE;
+  if (flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) return CUDA_ERROR_INVALID_VALUE;
   const base *b = find(symbol);
   proc found = b ? choose(b, cudaVersion, flags) : NULL;
   memcpy(pfn, &found, sizeof found);

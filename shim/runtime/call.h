@@ -18,7 +18,7 @@ typedef struct rm_context rm_context;
 
 typedef struct rm_call {
   rm_record *record;
-  void *body; /* body_bytes to fill, zeroed: the request struct, then raw bytes */
+  void *body; /* body_bytes to fill: the request struct (zeroed), then raw bytes */
   rm_thread *thread;
   rm_context *context; /* current context, NULL if none */
 } rm_call;
@@ -31,6 +31,9 @@ CUresult rm_call_begin_on(rm_call *call, rm_context *context, uint16_t op, uint3
 
 /* Publishes the record; the transport sends it in its own time. */
 CUresult rm_call_post(rm_call *call);
+/* As rm_call_post, followed by one bulk message of n bytes under tag 0, sent from this thread; the
+ * bytes may change once it returns. */
+CUresult rm_call_post_bulk(rm_call *call, const void *bytes, size_t n);
 /* Publishes it, sends, waits for the answer: exactly `bytes` into *answer. */
 CUresult rm_call_wait(rm_call *call, void *answer, uint32_t bytes);
 /* As rm_call_wait; what follows the answer goes to buf (cap bytes at most), *got says how much
@@ -49,15 +52,16 @@ CUresult rm_id_library(CUlibrary library, uint64_t *id);
 CUresult rm_id_kernel(const void *function_or_kernel, uint64_t *id);
 CUresult rm_id_context(CUcontext context, uint64_t *id);
 
-/* Counts a call of an export, and one that the engine can't serve. */
+/* Counts a call of an export; counts, besides, that it could not be served. */
 void rm_count(uint32_t symbol_index);
 CUresult rm_unsupported(uint32_t symbol_index);
 
 /* What every thread carries; small, because it lies in thread-local storage. */
 struct rm_tls {
-  rm_thread *thread;      /* NULL until the first forwarded call */
-  uint32_t symbol;        /* export that is running, for the statistics */
-  bool per_thread_stream; /* inside a _ptsz or _ptds export: stream 0 is the per-thread one */
+  rm_thread *thread;           /* NULL until the first forwarded call */
+  uint32_t symbol;             /* export that is running, for the statistics */
+  struct rm_progress *touched; /* stream that the call being made sends work to */
+  bool per_thread_stream;      /* inside a _ptsz or _ptds export: stream 0 is the per-thread one */
 };
 extern __thread struct rm_tls rm_tls;
 

@@ -1,0 +1,151 @@
+/* callback.c: the two threads that serve the engine's requests. They start with the first one. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "callback.h"
+#include "copy.h"
+#include "pending.h"
+#include "session.h"
+#include "stats.h"
+#include "thread.h"
+
+typedef union request {
+  rm_callback callback;
+  rm_pull pull;
+} request;
+
+typedef struct item {
+  struct item *next;
+  request what;
+} item;
+
+typedef struct queue {
+  item *first, **last;
+  bool running;
+  pthread_mutex_t lock;
+  pthread_cond_t filled;
+  void (*serve)(const request *what);
+} queue;
+
+/* ---- host functions */
+
+static void run_function(const rm_pending *slot, int32_t status) {
+  if (slot->stream_function)
+    slot->stream_function(slot->stream, (CUresult)status, slot->user);
+  else if (!status) /* cuLaunchHostFunc: not called after a failure */
+    slot->function(slot->user);
+}
+
+static void serve_callback(const request *what) {
+  rm_pending *slot = rm_pending_find(what->callback.token, RM_PENDING_FUNCTION);
+  rm_thread *thread = rm_thread_self();
+  if (!slot || !thread) return;
+  thread->in_callback = true;
+  rm_stats_add(&rm_stats()->callbacks, 1);
+  run_function(slot, what->callback.status);
+  rm_pending_end(slot, CUDA_SUCCESS);
+  rm_callback_done done = {.kind = RM_URGENT_CALLBACK_DONE, .token = what->callback.token};
+  rm_channel_urgent(rm_session.channel, &done, sizeof done);
+}
+
+/* ---- pulls: the bytes [offset, offset + size) of a pinned copy, packed */
+
+static void send_packed(const rm_rows *rows, const rm_pull *pull) {
+  char *bytes = malloc(pull->size);
+  if (!bytes) {
+    rm_say("out of memory for a copy of %u bytes", pull->size);
+    rm_channel_close(rm_session.channel, 0);
+    return;
+  }
+  rm_rows_gather(rows, pull->offset, bytes, pull->size);
+  rm_bulk(rm_session.channel, pull->tag, bytes, pull->size);
+  free(bytes);
+}
+
+static void serve_pull(const request *what) {
+  const rm_pull *pull = &what->pull;
+  rm_pending *slot = rm_pending_find(pull->token, RM_PENDING_PULL);
+  if (!slot) return;
+  rm_stats_add(&rm_stats()->pulls, 1);
+  const rm_rows *rows = &slot->host;
+  size_t whole = rows->width * rows->rows;
+  if (pull->size > RM_BULK_MAX || pull->offset > whole || pull->size > whole - pull->offset) return;
+  if (rows->rows == 1 || rows->pitch == rows->width)
+    rm_bulk(rm_session.channel, pull->tag, rows->base + pull->offset, pull->size);
+  else
+    send_packed(rows, pull);
+  slot->moved += pull->size;
+  if (slot->moved >= whole) rm_pending_end(slot, CUDA_SUCCESS);
+}
+
+/* ---- the queues */
+
+static queue callbacks = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .serve = serve_callback};
+static queue pulls = {
+    .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .serve = serve_pull};
+
+static item *next_item(queue *q) {
+  pthread_mutex_lock(&q->lock);
+  while (!q->first) pthread_cond_wait(&q->filled, &q->lock);
+  item *i = q->first;
+  q->first = i->next;
+  if (!q->first) q->last = &q->first;
+  pthread_mutex_unlock(&q->lock);
+  return i;
+}
+
+static void *serve_for_ever(void *arg) {
+  queue *q = arg;
+  for (;;) {
+    item *i = next_item(q);
+    if (rm_attached()) q->serve(&i->what);
+    free(i);
+  }
+  return NULL;
+}
+
+/* Signals are the program's own threads' business. */
+static bool start(queue *q) {
+  sigset_t all, before;
+  pthread_t thread;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  int error = pthread_create(&thread, NULL, serve_for_ever, q);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!error) pthread_detach(thread);
+  return !error;
+}
+
+static void enqueue(queue *q, request what) {
+  item *i = malloc(sizeof *i);
+  if (!i) {
+    rm_channel_close(rm_session.channel, 0); /* a dropped request would hang the stream */
+    return;
+  }
+  *i = (item){.what = what};
+  pthread_mutex_lock(&q->lock);
+  if (!q->last) q->last = &q->first;
+  *q->last = i;
+  q->last = &i->next;
+  if (!q->running) q->running = start(q);
+  pthread_cond_signal(&q->filled);
+  pthread_mutex_unlock(&q->lock);
+}
+
+void rm_callback_enqueue(const rm_callback *r) { enqueue(&callbacks, (request){.callback = *r}); }
+
+void rm_pull_enqueue(const rm_pull *r) { enqueue(&pulls, (request){.pull = *r}); }
+
+/* To the program's own standard output, where a kernel's printf belongs. */
+void rm_callback_print(const void *text, uint32_t bytes) {
+  const char *at = text;
+  while (bytes) {
+    ssize_t n = write(STDOUT_FILENO, at, bytes);
+    if (n <= 0) return;
+    at += n, bytes -= (uint32_t)n;
+  }
+}

@@ -1,0 +1,106 @@
+/* host_memory.c: pinned host memory. It is ordinary memory of this process; "pinned" means that
+ * asynchronous copies may read and write it when the stream gets there. */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "context.h"
+#include "pending.h"
+#include "ranges.h"
+#include "session.h"
+#include "thread.h"
+#include "../generated/local.h"
+
+#define ALLOC_FLAGS                                                                                \
+  (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED)
+#define REGISTER_FLAGS                                                                             \
+  (CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY)
+
+static CUresult current(rm_context **context) {
+  CUresult status = rm_ready();
+  *context = rm_context_current();
+  return status || *context ? status : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+CUresult rm_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags) {
+  rm_context *context;
+  CUresult status = current(&context);
+  if (status) return status;
+  if (!out || !bytes || flags & ~(unsigned)ALLOC_FLAGS) return CUDA_ERROR_INVALID_VALUE;
+  void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  rm_range range = {.base = (uint64_t)(uintptr_t)at,
+                    .bytes = bytes,
+                    .kind = RM_RANGE_HOST,
+                    .flags = flags,
+                    .context = context};
+  if (!rm_range_add(&range)) {
+    munmap(at, bytes);
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
+  *out = at;
+  return CUDA_SUCCESS;
+}
+
+CUresult rm_cuMemAllocHost(void **out, size_t bytes) {
+  return rm_cuMemHostAlloc(out, bytes, CU_MEMHOSTALLOC_DEVICEMAP);
+}
+
+/* Copies that are under way still need the memory. */
+CUresult rm_cuMemFreeHost(void *at) {
+  rm_range range;
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_HOST, &range))
+    return CUDA_ERROR_INVALID_VALUE;
+  status = rm_pending_drain(at, range.bytes);
+  munmap(at, range.bytes);
+  return status;
+}
+
+CUresult rm_cuMemHostRegister(void *at, size_t bytes, unsigned int flags) {
+  rm_context *context;
+  CUresult status = current(&context);
+  if (status) return status;
+  if (flags & CU_MEMHOSTREGISTER_IOMEMORY) return CUDA_ERROR_NOT_SUPPORTED;
+  if (!at || !bytes || flags & ~(unsigned)REGISTER_FLAGS) return CUDA_ERROR_INVALID_VALUE;
+  rm_range range = {.base = (uint64_t)(uintptr_t)at,
+                    .bytes = bytes,
+                    .kind = RM_RANGE_REGISTERED,
+                    .flags = flags,
+                    .context = context};
+  return rm_range_add(&range) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+}
+
+CUresult rm_cuMemHostUnregister(void *at) {
+  rm_range range;
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_REGISTERED, &range))
+    return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+  return rm_pending_drain(at, range.bytes);
+}
+
+static CUresult pinned_for(const void *at, const void *out, rm_range *range) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!out || !rm_range_find((uint64_t)(uintptr_t)at, range) || !rm_range_pinned(range))
+    return CUDA_ERROR_INVALID_VALUE;
+  return CUDA_SUCCESS;
+}
+
+/* One address space, so it is the same address. Copies take it for what it is; a kernel that reads
+ * through it fails on the engine with CUDA_ERROR_ILLEGAL_ADDRESS. */
+CUresult rm_cuMemHostGetDevicePointer(CUdeviceptr *out, void *at, unsigned int flags) {
+  rm_range range;
+  CUresult status = pinned_for(at, out, &range);
+  if (status || flags) return status ? status : CUDA_ERROR_INVALID_VALUE;
+  *out = (CUdeviceptr)(uintptr_t)at;
+  return CUDA_SUCCESS;
+}
+
+CUresult rm_cuMemHostGetFlags(unsigned int *flags, void *at) {
+  rm_range range;
+  CUresult status = pinned_for(at, flags, &range);
+  if (!status) *flags = range.flags | CU_MEMHOSTALLOC_DEVICEMAP;
+  return status;
+}

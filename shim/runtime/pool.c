@@ -1,0 +1,172 @@
+/* pool.c: stream-ordered memory. Each device has its default pool; memory comes from the quota as
+ * all memory does, and goes back when the stream gets to the free. */
+#include <string.h>
+
+#include "memory.h"
+#include "progress.h"
+#include "ranges.h"
+#include "session.h"
+#include "thread.h"
+#include "../generated/local.h"
+#include "../generated/records.h"
+
+static rm_pool *standard_pool(CUdevice device) {
+  static rm_pool *pools[RM_DEVICES_MAX];
+  rm_pool *seen = __atomic_load_n(&pools[device], __ATOMIC_ACQUIRE);
+  if (seen) return seen;
+  rm_pool *made = rm_object_new(RM_POOL);
+  if (!made) return NULL;
+  made->device = (uint32_t)device;
+  made->standard = true;
+  made->reuse[0] = made->reuse[1] = made->reuse[2] = 1;
+  if (__atomic_compare_exchange_n(&pools[device], &seen, made, false, __ATOMIC_ACQ_REL,
+                                  __ATOMIC_ACQUIRE))
+    return made;
+  rm_object_free(made);
+  return seen;
+}
+
+CUresult rm_cuDeviceGetDefaultMemPool(CUmemoryPool *out, CUdevice device) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!rm_device_at(device)) return CUDA_ERROR_INVALID_DEVICE;
+  if (!out) return CUDA_ERROR_INVALID_VALUE;
+  *out = (CUmemoryPool)standard_pool(device);
+  return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult rm_cuDeviceGetMemPool(CUmemoryPool *out, CUdevice device) {
+  return rm_cuDeviceGetDefaultMemPool(out, device);
+}
+
+/* Only the default pool exists, and it is current already. */
+CUresult rm_cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool) {
+  CUmemoryPool standard;
+  CUresult status = rm_cuDeviceGetDefaultMemPool(&standard, device);
+  return status || pool == standard ? status : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* ---- allocating and freeing */
+
+static void charge(rm_pool *pool, uint64_t bytes) {
+  uint64_t used = __atomic_add_fetch(&pool->used, bytes, __ATOMIC_RELAXED);
+  rm_progress_reached(&pool->used_high, used);
+}
+
+static CUresult alloc(CUdeviceptr *out, size_t bytes, CUmemoryPool handle, CUstream stream) {
+  rm_target target;
+  CUresult status = rm_ready();
+  if (!status) status = rm_target_of(stream, &target);
+  if (status) return status;
+  rm_pool *pool =
+      handle ? rm_object_get(RM_POOL, handle) : standard_pool((CUdevice)target.context->device);
+  if (!pool) return CUDA_ERROR_INVALID_VALUE;
+  status = rm_memory_alloc(target.context, bytes, pool, out);
+  if (!status) charge(pool, bytes);
+  return status;
+}
+
+CUresult rm_cuMemAllocAsync(CUdeviceptr *out, size_t bytes, CUstream stream) {
+  return alloc(out, bytes, NULL, stream);
+}
+
+CUresult rm_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t bytes, CUmemoryPool pool,
+                                    CUstream stream) {
+  return pool ? alloc(out, bytes, pool, stream) : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult rm_cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
+  rm_target stream;
+  rm_range range;
+  rm_call call;
+  CUresult status = rm_ready();
+  if (!status) status = rm_target_of(handle, &stream);
+  if (!status && !rm_range_remove(address, 1u << RM_RANGE_DEVICE, &range))
+    status = CUDA_ERROR_INVALID_VALUE;
+  if (!status)
+    status = rm_call_begin_on(&call, stream.context, RM_CALL_mem_free_async,
+                              sizeof(rm_q_mem_free_async));
+  if (status) return status;
+  rm_tls.touched = stream.progress;
+  *(rm_q_mem_free_async *)call.body = (rm_q_mem_free_async){.stream = stream.id, .ptr = address};
+  if (range.owner)
+    __atomic_sub_fetch(&((rm_pool *)range.owner)->used, range.bytes, __ATOMIC_RELAXED);
+  return rm_call_post(&call);
+}
+
+/* ---- attributes */
+
+static CUresult pool_for(CUmemoryPool handle, const void *value, rm_pool **pool) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  *pool = rm_object_get(RM_POOL, handle);
+  return *pool && value ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult rm_cuMemPoolGetAttribute(CUmemoryPool handle, CUmemPool_attribute attribute, void *value) {
+  rm_pool *pool;
+  CUresult status = pool_for(handle, value, &pool);
+  if (status) return status;
+  switch ((int)attribute) {
+  case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:
+  case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:
+  case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES:
+    memcpy(value, &pool->reuse[attribute - CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES], 4);
+    return CUDA_SUCCESS;
+  case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: memcpy(value, &pool->release_threshold, 8); break;
+  case CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT:
+  case CU_MEMPOOL_ATTR_USED_MEM_CURRENT: memcpy(value, &pool->used, 8); break;
+  case CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH:
+  case CU_MEMPOOL_ATTR_USED_MEM_HIGH: memcpy(value, &pool->used_high, 8); break;
+  default: return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult rm_cuMemPoolSetAttribute(CUmemoryPool handle, CUmemPool_attribute attribute, void *value) {
+  rm_pool *pool;
+  CUresult status = pool_for(handle, value, &pool);
+  if (status) return status;
+  switch ((int)attribute) {
+  case CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES:
+  case CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC:
+  case CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES:
+    memcpy(&pool->reuse[attribute - CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES], value, 4);
+    break;
+  case CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: memcpy(&pool->release_threshold, value, 8); break;
+  case CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH:
+  case CU_MEMPOOL_ATTR_USED_MEM_HIGH: pool->used_high = pool->used; break;
+  default: return CUDA_ERROR_INVALID_VALUE;
+  }
+  return CUDA_SUCCESS;
+}
+
+/* Nothing is held back, so there is nothing to trim. */
+CUresult rm_cuMemPoolTrimTo(CUmemoryPool handle, size_t keep) {
+  rm_pool *pool;
+  (void)keep;
+  return pool_for(handle, handle, &pool);
+}
+
+CUresult rm_cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool handle,
+                               CUmemLocation *location) {
+  rm_pool *pool;
+  CUresult status = pool_for(handle, flags, &pool);
+  if (status || !location) return status ? status : CUDA_ERROR_INVALID_VALUE;
+  *flags = location->type == CU_MEM_LOCATION_TYPE_DEVICE && location->id == (int)pool->device
+               ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+               : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  return CUDA_SUCCESS;
+}
+
+/* The owner's access can't be taken away, and no one else's can be given. */
+CUresult rm_cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count) {
+  rm_pool *pool;
+  CUresult status = pool_for(handle, map, &pool);
+  for (size_t i = 0; i < count && !status; i++)
+    if (map[i].location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
+        map[i].location.id != (int)pool->device ||
+        map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
+      status = CUDA_ERROR_NOT_SUPPORTED;
+  return status;
+}

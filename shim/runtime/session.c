@@ -1,0 +1,122 @@
+/* session.c: the session's state and its ends: failure, exit, fork. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "attach.h"
+#include "pending.h"
+#include "session.h"
+#include "stats.h"
+#include "thread.h"
+
+#define EXIT_DRAIN_MS                                                                              \
+  200 /* what was posted may still leave; a dead peer must not hold up an exit */
+
+rm_session_facts rm_session;
+int rm_session_state = RM_NEW;
+
+static bool initialised; /* cuInit has succeeded */
+static CUresult attach_failure;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void set_state(enum rm_state state) {
+  __atomic_store_n(&rm_session_state, state, __ATOMIC_RELEASE);
+}
+
+void rm_say(const char *format, ...) {
+  char line[1024];
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(line, sizeof line - 1, format, args);
+  va_end(args);
+  if (n > 0)
+    dprintf(STDERR_FILENO, "remora: %s%s%s\n", rm_session.host, *rm_session.host ? ": " : "", line);
+}
+
+/* ---- ends */
+
+static void on_end(void *user, int error, const char *why) {
+  (void)user;
+  int attached = RM_ATTACHED;
+  if (error == RM_ECLOSED ||
+      !__atomic_compare_exchange_n(&rm_session_state, &attached, RM_ENDED, false, __ATOMIC_ACQ_REL,
+                                   __ATOMIC_RELAXED))
+    return;
+  rm_stats_header *stats = rm_stats();
+  stats->state = 2;
+  snprintf(stats->why, sizeof stats->why, "%s", why ? why : "");
+  rm_say("%s; CUDA calls fail from now on, start the program again",
+         why ? why : "the session ended");
+}
+
+static void at_exit(void) {
+  if (!rm_attached()) return;
+  set_state(RM_EXITING);
+  rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);
+}
+
+/* The child has the memory of a session that belongs to its parent. It forgets it. */
+static void in_child(void) {
+  if (rm_session_state == RM_NEW || rm_session_state == RM_FAILED) return;
+  set_state(RM_FORKED);
+  rm_stats_forked();
+  if (rm_session.channel) rm_channel_abandon(rm_session.channel);
+}
+
+/* ---- attaching */
+
+static const rm_events events = {
+    .on_record = rm_call_on_record,
+    .on_bulk = rm_pending_bulk,
+    .on_bulk_done = rm_pending_bulk_done,
+    .on_end = on_end,
+};
+
+static void attach_now(void) {
+  uint64_t start = rm_now_ns();
+  attach_failure = rm_attach_to_server(&events);
+  rm_stats()->attach_ns = rm_now_ns() - start;
+  snprintf(rm_stats()->server, sizeof rm_stats()->server, "%.63s", rm_session.host);
+  if (attach_failure) {
+    set_state(RM_FAILED);
+    return;
+  }
+  pthread_atfork(NULL, NULL, in_child);
+  atexit(at_exit);
+  rm_stats()->state = 1;
+  set_state(RM_ATTACHED);
+}
+
+CUresult rm_attach(void) {
+  if (rm_attached()) return CUDA_SUCCESS;
+  if (rm_session_state == RM_FORKED) return CUDA_ERROR_NOT_INITIALIZED;
+  pthread_mutex_lock(&lock);
+  if (rm_session_state == RM_NEW) attach_now();
+  pthread_mutex_unlock(&lock);
+  return rm_attached() ? CUDA_SUCCESS : rm_session_failure();
+}
+
+void rm_set_initialised(void) { __atomic_store_n(&initialised, true, __ATOMIC_RELEASE); }
+
+CUresult rm_session_failure(void) {
+  switch (__atomic_load_n(&rm_session_state, __ATOMIC_ACQUIRE)) {
+  case RM_FAILED: return attach_failure;
+  case RM_ENDED: return CUDA_ERROR_OPERATING_SYSTEM;
+  case RM_EXITING: return CUDA_ERROR_DEINITIALIZED;
+  case RM_ATTACHED:
+    return CUDA_ERROR_OPERATING_SYSTEM; /* the channel fails, on_end is on its way */
+  default: return CUDA_ERROR_NOT_INITIALIZED;
+  }
+}
+
+CUresult rm_ready(void) {
+  if (__builtin_expect(rm_attached() && initialised, 1)) return CUDA_SUCCESS;
+  return rm_attached() ? CUDA_ERROR_NOT_INITIALIZED : rm_session_failure();
+}
+
+rm_device *rm_device_at(CUdevice device) {
+  return (uint32_t)device < rm_session.device_count ? &rm_session.devices[device] : NULL;
+}

@@ -21,8 +21,9 @@ from remora.engine.session cimport Call, Session
 
 cdef int32_t dispatch(Session *s, Call *c) noexcept nogil
 '''
-HEAD = '''"""One record, checked and executed: the driver call, or the handler of an internal operation."""
+HEAD = '''# distutils: sources = shim/generated/ops.c
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""One record, checked and executed: the driver call, or the handler of an internal operation."""
 from cpython.exc cimport PyErr_Clear
 from libc.stdint cimport UINT64_MAX, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset

@@ -1,7 +1,7 @@
 """Writes shim/generated/exports.c and softgpu_exports.c: every symbol of the header, old ABIs too.
 
 Input: the facts, the table, abis.txt, softgpu.txt. An export counts itself and calls the newest ABI of its
-base name; what nobody answers says CUDA_ERROR_NOT_SUPPORTED. Also libcuda.map, both libraries' version script."""
+base name; what nobody answers says CUDA_ERROR_NOT_SUPPORTED. Also libcuda.map, the version script."""
 
 from collections.abc import Iterable
 
@@ -83,7 +83,7 @@ def own(table: Table, f: Function, answered: set[str]) -> Alias | None:
 
 
 def body(f: Function, alias: Alias, prefix: str) -> list[str]:
-    """A per-thread variant names its default stream: in the argument if there is one, else around the call."""
+    """A per-thread variant names its default stream in the argument if there is one, else around the call."""
     streams = {p.name for p in f.params if p.type == "CUstream"} if f.per_thread else set()
     default = PER_THREAD if f.per_thread else "NULL"
     words = [

@@ -10,8 +10,8 @@ from typing import Any
 API = Path(__file__).resolve().parent.parent / "api"
 SCALARS = {
     "int": "i32", "signed int": "i32", "unsigned int": "u32", "unsigned": "u32", "long long": "i64",
-    "int32_t": "i32", "unsigned long long": "u64", "size_t": "u64", "uint64_t": "u64", "uint32_t": "u32", "unsigned char": "u8",
-    "unsigned short": "u16", "float": "f32", "char": "u8",
+    "int32_t": "i32", "unsigned long long": "u64", "size_t": "u64", "uint64_t": "u64", "uint32_t": "u32",
+    "unsigned char": "u8", "unsigned short": "u16", "float": "f32", "char": "u8",
 }  # fmt: skip
 
 

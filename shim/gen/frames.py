@@ -1,6 +1,6 @@
-"""Writes tests/protocol/generated/frames.c: calls every stub with known values, prints what lands in the ring.
+"""Writes tests/protocol/generated/frames.c: calls every stub with known values.
 
-Input: the table; values as in cases.py."""
+It prints what lands in the ring. Input: the table; values as in cases.py."""
 
 from typing import Any
 

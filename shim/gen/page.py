@@ -19,8 +19,8 @@ A program's driver calls end in one of these ways:
 | as | what the call it stands for costs |
 
 {supported} of the {names} calls of cuda.h {version} are answered, old ABIs and per-thread variants included.
-All {symbols} symbols are exported; the rest return CUDA_ERROR_NOT_SUPPORTED, and `remora doctor` says which of
-them a program asked for. How to add one: [adding-a-call.md](adding-a-call.md).
+All {symbols} symbols are exported; the rest return CUDA_ERROR_NOT_SUPPORTED, and `remora doctor` says which
+of them a program asked for. How to add one: [adding-a-call.md](adding-a-call.md).
 
 {sections}
 ## Internal operations

@@ -15,7 +15,8 @@ def outputs(table: Table) -> dict[str, str]:
         "shim/generated/symbols.h": "#ifndef REMORA_SYMBOLS_H\n#define REMORA_SYMBOLS_H\n\nenum rm_symbol {\n"
         f"{numbers}  RM_SYMBOLS = {len(names)},\n}};\n#define RM_SYMBOL_COUNT RM_SYMBOLS\n\n"
         "extern const char *const rm_symbol_names[RM_SYMBOLS];\n\n#endif\n",
-        "shim/generated/symbols.c": '#include "symbols.h"\n\nconst char *const rm_symbol_names[RM_SYMBOLS] = {\n'
+        "shim/generated/symbols.c": '#include "symbols.h"\n\n'
+        "const char *const rm_symbol_names[RM_SYMBOLS] = {\n"
         f"{strings}}};\n",
         "shim/generated/symbols.py": '"""Exported symbols and their modes, by number."""\n\n'
         f"SYMBOLS: tuple[tuple[str, str], ...] = (\n{rows})\n",

@@ -1,6 +1,7 @@
 """The table of calls, read and checked.
 
-Input: shim/api/calls.txt, abis.txt, softgpu.txt, errors.txt. No output. The grammar is written at the top of calls.txt. Every error names the line."""
+Input: shim/api/calls.txt, abis.txt, softgpu.txt, errors.txt. No output. The grammar
+is written at the top of calls.txt. Every error names the line."""
 
 import hashlib
 import re

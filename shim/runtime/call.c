@@ -61,6 +61,15 @@ CUresult rm_call_post(rm_call *call) {
   return CUDA_SUCCESS;
 }
 
+CUresult rm_call_post_bulk(rm_call *call, const void *bytes, size_t n) {
+  (void)call;
+  rm_progress_stamp();
+  rm_commit_with_bulk(rm_session.channel);
+  rm_stats_add(&rm_stats()->posted, 1);
+  return rm_bulk_in_order(rm_session.channel, 0, bytes, n, true) ? rm_session_failure()
+                                                                 : CUDA_SUCCESS;
+}
+
 /* ---- waiting */
 
 static void arm(rm_call *call, void *answer, uint32_t bytes) {

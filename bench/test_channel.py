@@ -39,6 +39,21 @@ def test_channel_call(place: Placement, sizes: Plan, rounds: Rounds, keep: Keep)
     keep(Figure.of(f"channel_call.tcp{suffix(place)}", times.interval(), "x raw ping-pong", **conditions))
 
 
+def test_channel_batch(place: Placement, sizes: Plan, rounds: Rounds, keep: Keep) -> None:
+    """63 posted calls and a waiting one, as in a step of a program, against one ping-pong."""
+    posted, batches = 63, max(2, sizes.calls // 64)
+    command = f"post {BODY} {batches} {posted}"
+    with raw.pair("channel", place) as channel, raw.pair("pingpong", place) as partner:
+        out_bytes, in_bytes = carried_bytes(channel.ask(f"wait {BODY} {batches}"))
+        plain = raw.fastest_pingpong(partner, place, out_bytes, in_bytes)
+        times = Interleaved(
+            lambda: channel.ask(command)["drained_ns"] * posted, lambda: plain.p50_ns(sizes.calls)
+        )
+        rounds(times, sizes.latency_rounds)
+    conditions = {"placement": place.condition, "posted": posted, "batches": batches}
+    keep(Figure.of(f"channel_batch.tcp{suffix(place)}", times.interval(), "x raw ping-pong", **conditions))
+
+
 @pytest.mark.parametrize("direction", ["htod", "dtoh"])
 def test_channel_copy(place: Placement, sizes: Plan, direction: str, rounds: Rounds, keep: Keep) -> None:
     command = f"{direction} {COPY[0]} {sizes.chunk} {COPY[1]}"

@@ -1,6 +1,7 @@
 /* ringput.c: the baseline of a posted call: one thread writes records of a given size into a ring
  * in memory, another reads them. No locks, no system calls: what a put costs at the very least. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,8 +33,9 @@ static void put(uint64_t value) {
 static void *drain(void *unused) {
   (void)unused;
   while (!atomic_load(&over)) {
-    atomic_store_explicit(&released, atomic_load_explicit(&written, memory_order_acquire),
-                          memory_order_release);
+    uint64_t end = atomic_load_explicit(&written, memory_order_acquire);
+    if (end == atomic_load_explicit(&released, memory_order_relaxed)) sched_yield();
+    atomic_store_explicit(&released, end, memory_order_release);
   }
   return NULL;
 }
@@ -50,6 +52,7 @@ static void run(char **words) {
     uint64_t start = bench_thread_cpu_ns();
     for (uint64_t i = 0; i < burst; i++) put(i);
     cpu += bench_thread_cpu_ns() - start;
+    while (atomic_load(&released) != atomic_load(&written)) sched_yield();
   }
   atomic_store(&over, 1);
   pthread_join(reader, NULL);
@@ -58,5 +61,6 @@ static void run(char **words) {
 
 int main(void) {
   static const bench_command commands[] = {{"run", 3, run}};
+  memset(ring, 1, sizeof ring); /* every page there */
   return bench_serve(commands, 1);
 }

@@ -68,7 +68,8 @@ typedef struct rm_events {
   void (*on_end)(void *user, int error, const char *why);
 } rm_events;
 
-/* Takes over fd, a connected stream socket past its handshake. NULL with errno on failure. */
+/* Takes over fd, a connected stream socket past its handshake. NULL with errno on failure, when fd
+ * is closed too. */
 rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user);
 
 /* Ends the channel: unsent records are sent first when drain_ms allows, all waits return. */
@@ -144,10 +145,10 @@ void rm_wake(rm_channel *ch, rm_waiter *w);
 /* Reads whatever has arrived, without waiting, if no one else is reading. */
 void rm_poll(rm_channel *ch);
 
-typedef struct rm_stats {
+typedef struct rm_traffic {
   uint64_t records_sent, records_received, bytes_sent, bytes_received;
   uint64_t bulk_sent, bulk_received, sends, recvs, waits, credit_waits;
-} rm_stats;
-void rm_channel_stats(rm_channel *ch, rm_stats *out);
+} rm_traffic;
+void rm_channel_stats(rm_channel *ch, rm_traffic *out);
 
 #endif

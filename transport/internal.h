@@ -37,7 +37,7 @@ struct rm_tx {
   uint64_t sent;
   bool held;                     /* the link still has the rest of a send */
   rm_note notes[RM_PARCELS_MAX]; /* notes being sent */
-  rm_stats stats;
+  rm_traffic stats;
 };
 
 struct rm_rx {
@@ -51,7 +51,7 @@ struct rm_rx {
   size_t bulk_n;
   uint32_t bulk_arrived[2];
   uint32_t peer_ring_released;
-  rm_stats stats;
+  rm_traffic stats;
 };
 
 struct rm_notes { /* notes that wait to be sent */

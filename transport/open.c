@@ -148,8 +148,8 @@ void rm_channel_abandon(rm_channel *ch) {
   if (ch) ch->link->ops->free(ch->link, true);
 }
 
-void rm_channel_stats(rm_channel *ch, rm_stats *out) {
-  *out = (rm_stats){
+void rm_channel_stats(rm_channel *ch, rm_traffic *out) {
+  *out = (rm_traffic){
       .records_sent = __atomic_load_n(&ch->put.seq, __ATOMIC_RELAXED),
       .records_received = rm_load(&ch->rx.stats.records_received),
       .bytes_sent = rm_load(&ch->link->bytes_sent),

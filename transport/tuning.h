@@ -54,4 +54,15 @@
 /* Threads of the channel call shallow C code only. */
 #define RM_THREAD_STACK (256u << 10)
 
+/* Reaching a server and being granted a session: a server that makes a worker process and a device
+ * context for it answers within seconds. */
+#define RM_HELLO_MS 20000
+
+/* Control messages: a grant of 64 devices with all attributes takes 80 KiB. */
+#define RM_CONTROL_MAX (1u << 20)
+#define RM_HELLO_BYTES (16u << 10)
+
+/* Address ranges proposed to and fro before both sides give up. */
+#define RM_ADDRESS_ROUNDS 8
+
 #endif

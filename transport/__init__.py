@@ -1,0 +1,1 @@
+"""Moving bytes: channels of call records, bulk and urgent messages, and the control messages around them."""

@@ -1,0 +1,1 @@
+# Generated from transport/control.fbs by python -m remora.transport.genfbs; do not edit.

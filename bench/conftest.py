@@ -28,11 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
+    config.addinivalue_line("markers", "steady: measured on one CPU only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
-        metafunc.parametrize("place", list(PLACEMENTS.values()), ids=list(PLACEMENTS), scope="session")
+        names = ["one"] if metafunc.definition.get_closest_marker("steady") else list(PLACEMENTS)
+        metafunc.parametrize("place", [PLACEMENTS[name] for name in names], ids=names, scope="session")
     if "copy" in metafunc.fixturenames:
         copies = _plan(metafunc.config).copies
         metafunc.parametrize("copy", copies, ids=[f"{size // plan.MIB}MiB" for size, _ in copies])

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,10 @@ class Server:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         self._await_door()
 
-    def client(self) -> Program:
-        """The measuring CUDA program, run through this server."""
-        command = [*REMORA, "run", "--server", self.address, "--", str(build("client"))]
+    def client(self, under: Callable[[list[str]], list[str]] = list) -> Program:
+        """The measuring CUDA program, run through this server (and under a tool, if one is given)."""
+        program = under([str(build("client"))])
+        command = [*REMORA, "run", "--server", self.address, "--", *program]
         return Program(command, self.placement.client, dict(os.environ))
 
     def operations(self) -> Operations:

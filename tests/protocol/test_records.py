@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from remora.shim.gen import facts, layout, schema, table
+from tests.protocol import harness
 from tests.protocol.generated.cases import CASES, Case
 
 TABLE = table.load(facts.load())
@@ -89,3 +91,17 @@ def test_every_byte_of_a_struct_is_named() -> None:
             for p in layout.place(fields):
                 assert p.offset == end and p.offset % p.field.alignment == 0
                 end += p.field.bytes
+
+
+def test_the_schema_has_the_channels_own_structs(tmp_path: Path, reader: Callable[[str], Any]) -> None:
+    """transport/wire.h against the schema: every field at the same offset, every size the same."""
+    checks = []
+    for name, words in schema.FIXED.items():
+        c_name = "rm_" + schema.snake(name)
+        placed = layout.place(table.parse_fields(words)[0])
+        checks += [f"offsetof({c_name}, {p.field.name}) == {p.offset}" for p in placed]
+        checks.append(f"sizeof({c_name}) == {reader(name).SizeOf()}")
+    asserts = "".join(f'_Static_assert({check}, "{check}");\n' for check in checks)
+    source = tmp_path / "wire.c"
+    source.write_text(f'#include <stddef.h>\n#include "transport/wire.h"\n{asserts}')
+    harness.compile_c(tmp_path / "wire.o", source, options=["-c"])

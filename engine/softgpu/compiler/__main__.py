@@ -15,8 +15,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Compile PTX 
 @app.command()
 def serve(
     cache: Annotated[Path | None, typer.Option(help="Cache folder; the default is the driver's own.")] = None,
-    ready_fd: Annotated[int, typer.Option(help="Descriptor that gets one line: ready, or what is wrong.")] = -1,
-    idle: Annotated[float, typer.Option(help="Exit after this many seconds without a request.")] = abi.SERVICE_IDLE_S,
+    ready_fd: Annotated[
+        int, typer.Option(help="Descriptor that gets one line: ready, or what is wrong.")
+    ] = -1,
+    idle: Annotated[
+        float, typer.Option(help="Exit after this many seconds without a request.")
+    ] = abi.SERVICE_IDLE_S,
 ) -> None:
     """Run the compile service."""
     from remora.engine.softgpu.compiler.service import Say

@@ -93,7 +93,9 @@ class Builder:
 
     def load(self, ty: str, pointer: str, align: int, invariant: bool = False) -> str:
         """A load with a known alignment."""
-        return self.emit(f"load {ty}, ptr {pointer}, align {align}" + (", !invariant.load !0" if invariant else ""))
+        return self.emit(
+            f"load {ty}, ptr {pointer}, align {align}" + (", !invariant.load !0" if invariant else "")
+        )
 
     def select(self, condition: str, ty: str, yes: str, no: str) -> str:
         """condition ? yes : no"""

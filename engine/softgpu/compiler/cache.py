@@ -63,7 +63,9 @@ def environment() -> str:
     """32 hex digits for everything that objects depend on besides the image."""
     digest = hashlib.sha256()
     for source in _sources():
-        digest.update(source.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + source.read_bytes())
+        digest.update(
+            source.relative_to(Path(__file__).parent).as_posix().encode() + b"\0" + source.read_bytes()
+        )
     features = llvm.get_host_cpu_features().flatten()
     text = (abi.KERNEL_ABI, native.llvm_version(), llvmlite.__version__, llvm.get_host_cpu_name(), features)
     digest.update(repr(text).encode())
@@ -91,7 +93,9 @@ class Cache:
         found = os.fstat(fd)
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
             os.close(fd)
-            raise CacheError(f"the cache folder {self.folder} belongs to someone else or others may write to it")
+            raise CacheError(
+                f"the cache folder {self.folder} belongs to someone else or others may write to it"
+            )
         return fd
 
     def _environment_text(self) -> bytes:

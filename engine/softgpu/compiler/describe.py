@@ -113,7 +113,9 @@ class Writer:
         if size not in (1, 4, 8):
             raise UnsupportedError(f"an address in a variable of {width}-byte elements")
         addend = ref.offset & 0xFFFFFFFFFFFFFFFF
-        self.references += abi.DESC_REFERENCE.pack(offset, addend, self.string(symbol), size, ref.shift & 0xFFFF)
+        self.references += abi.DESC_REFERENCE.pack(
+            offset, addend, self.string(symbol), size, ref.shift & 0xFFFF
+        )
 
     def finish(self) -> bytes:
         tables = [self.kernels, self.params, self.variables, self.references, self.data, self.strings]

@@ -51,10 +51,16 @@ class Part:
             raise ImageError(f"a fatbin entry claims to unpack to {size} bytes")
         try:
             if self.flags & FLAG_ZSTD:
-                return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+                return _unzstd(packed, size)
             return lz4.block.decompress(packed, uncompressed_size=size)
         except (zstandard.ZstdError, lz4.block.LZ4BlockError) as error:
             raise ImageError(f"a compressed fatbin entry is damaged: {error}") from error
+
+
+def _unzstd(packed: bytes, size: int) -> bytes:
+    if zstandard.frame_content_size(packed) not in (-1, size):  # what the frame itself claims
+        raise ImageError("a compressed fatbin entry is damaged: two different sizes")
+    return zstandard.ZstdDecompressor(max_window_size=MAX_TEXT).decompress(packed, max_output_size=size)
 
 
 def parts(image: bytes) -> Iterator[Part]:

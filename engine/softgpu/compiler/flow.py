@@ -33,8 +33,8 @@ def loops(function: Function) -> list[tuple[int, int]]:
 def may_spin(x: Instr, index: int, ranges: list[tuple[int, int]]) -> bool:
     """A load or atomic in a loop that may be waiting for another thread's store."""
     watches = (
-        x.name == "ld" and x.has("volatile", "acquire", "relaxed")
-        or x.name == "atom" and x.has("cas", "exch", "acquire", "volatile")
+        (x.name == "ld" and x.has("volatile", "acquire", "relaxed"))
+        or (x.name == "atom" and x.has("cas", "exch", "acquire", "volatile"))
     )  # fmt: skip
     return watches and any(a <= index <= b for a, b in ranges)
 
@@ -54,7 +54,9 @@ def function_waits(function: Function) -> bool:
 
 def has_indirect_call(function: Function) -> bool:
     """A call through a register."""
-    return any(x.name == "call" and not any(isinstance(a, Sym) for a in x.args[:2]) for x in function.instructions())
+    return any(
+        x.name == "call" and not any(isinstance(a, Sym) for a in x.args[:2]) for x in function.instructions()
+    )
 
 
 def exits(function: Function) -> bool:

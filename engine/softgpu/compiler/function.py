@@ -17,7 +17,19 @@ from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.pointers import pointer_registers
 from remora.engine.softgpu.compiler.registry import handler_of
 from remora.engine.softgpu.compiler.syntax import (
-    Bits, Function, Instr, Int, Label, Mem, Not, Operand, Reg, Sink, Special, Sym, Vec,
+    Bits,
+    Function,
+    Instr,
+    Int,
+    Label,
+    Mem,
+    Not,
+    Operand,
+    Reg,
+    Sink,
+    Special,
+    Sym,
+    Vec,
 )  # fmt: skip
 from remora.engine.softgpu.compiler.types import FLOAT, SIGNED, SIZE, bits, int_type, llvm_type, raw
 
@@ -99,7 +111,9 @@ class FunctionEmitter(Builder):
                 error.pos = x.pos
             raise
         except (KeyError, IndexError, ValueError, TypeError, AttributeError, StopIteration) as error:
-            raise UnsupportedError(f"instruction {x.op} with these operands is not supported", x.pos) from error
+            raise UnsupportedError(
+                f"instruction {x.op} with these operands is not supported", x.pos
+            ) from error
 
     def label_name(self, name: str) -> str:
         """The IR label of a PTX label."""
@@ -286,7 +300,9 @@ class FunctionEmitter(Builder):
 
     def block_field(self, name: str, ty: str = "i32", extra: int = 0) -> str:
         """A field of struct rm_block, constant while a block runs."""
-        return self.load(ty, self.field("%block", abi.BLOCK[name] + extra), 8 if ty in ("i64", "ptr") else 4, True)
+        return self.load(
+            ty, self.field("%block", abi.BLOCK[name] + extra), 8 if ty in ("i64", "ptr") else 4, True
+        )
 
     def thread_field(self, name: str, ty: str = "i32") -> str:
         """A field of struct rm_thread."""
@@ -326,4 +342,4 @@ def float_text(pattern: int, ty: str) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
 
 
-__all__ = ["FunctionEmitter", "Scope", "float_text", "SIZE"]
+__all__ = ["SIZE", "FunctionEmitter", "Scope", "float_text"]

@@ -146,7 +146,7 @@ class Module:
             offset += v.size
         if offset > GUARD:
             raise PtxError(f"{kernel} wants {offset} bytes of shared memory")
-        offset = align_up(offset, open_align) if offset or dynamic else 0
+        offset = align_up(offset, open_align) if dynamic else offset
         layout.update(dict.fromkeys(dynamic, offset))
         return layout, offset
 

@@ -10,7 +10,23 @@ import re
 
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.syntax import (
-    Bits, Function, Group, Instr, Int, Label, Mem, Not, Operand, Pair, Ref, Reg, Sink, Special, Sym, Var, Vec,
+    Bits,
+    Function,
+    Group,
+    Instr,
+    Int,
+    Label,
+    Mem,
+    Not,
+    Operand,
+    Pair,
+    Ref,
+    Reg,
+    Sink,
+    Special,
+    Sym,
+    Var,
+    Vec,
 )  # fmt: skip
 from remora.engine.softgpu.compiler.types import SIZE
 
@@ -174,7 +190,9 @@ class Declarations:
             t.expect(">")
             if not 0 <= count < 1 << 16:
                 raise PtxError("too many variables", t.pos)
-            return [Var(space, kind, f"{name}{i}", align or size, 1, size, managed=managed) for i in range(count)]
+            return [
+                Var(space, kind, f"{name}{i}", align or size, 1, size, managed=managed) for i in range(count)
+            ]
         count = vector
         while t.accept("["):
             count *= 0 if t.peek() == "]" else t.integer()
@@ -205,7 +223,12 @@ class Declarations:
             if t.accept("("):  # 0xFF00(symbol): one byte of an address
                 inner = self.initializer()
                 t.expect(")")
-                if len(inner) != 1 or not isinstance(inner[0], Ref) or not isinstance(value, int) or not value:
+                if (
+                    len(inner) != 1
+                    or not isinstance(inner[0], Ref)
+                    or not isinstance(value, int)
+                    or not value
+                ):
                     raise PtxError("bad masked initializer", t.pos)
                 shift = (value & -value).bit_length() - 1
                 return [Ref(inner[0].name, inner[0].offset, shift, one_byte=True)]
@@ -398,11 +421,7 @@ class FunctionParser(Declarations):
         if t.kind != "word":
             raise PtxError(f"expected an instruction, found {t.peek()!r}", t.pos)
         op = t.next()
-        args: list[Operand] = []
-        while not t.accept(";"):
-            args.append(self.operand())
-            if t.peek() != ";":
-                t.expect(",")
+        args = self.items(";")
         self.f.body.append(Instr(op, op.split("."), args, pred, pos))
 
     def operand(self) -> Operand:
@@ -453,11 +472,12 @@ class FunctionParser(Declarations):
         return Sym(name, offset)
 
     def items(self, closing: str) -> list[Operand]:
+        """Operands between commas, up to and with `closing`."""
         found: list[Operand] = []
         while not self.t.accept(closing):
-            found.append(self.operand())
-            if self.t.peek() != closing:
+            if found:
                 self.t.expect(",")
+            found.append(self.operand())
         return found
 
     def memory(self) -> Mem:

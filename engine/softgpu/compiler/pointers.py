@@ -43,7 +43,9 @@ def _bases(function: Function) -> set[str]:
     """Registers used as a global or generic address."""
     found = set()
     for x in function.instructions():
-        if x.name in ("ld", "st", "atom", "red") and not any(p.split("::")[0] in ("shared", "local", "param") for p in x.parts):
+        if x.name in ("ld", "st", "atom", "red") and not any(
+            p.split("::")[0] in ("shared", "local", "param") for p in x.parts
+        ):
             found |= {_name(a.base) for a in x.args if isinstance(a, Mem)}
         if x.name == "cvta" and not any(p.split("::")[0] in ("shared", "local") for p in x.parts):
             found.add(_name(x.args[1]))
@@ -54,7 +56,9 @@ def _yields_pointer(x: Instr, register: str, pointers: set[str], bases: set[str]
     sources = [_name(a) in pointers for a in x.args[1:]]
     match x.name:
         case "cvta":
-            return "to" in x.parts and not any(p.split("::")[0] in ("shared", "local", "const", "param") for p in x.parts)
+            return "to" in x.parts and not any(
+                p.split("::")[0] in ("shared", "local", "const", "param") for p in x.parts
+            )
         case "mov":
             return sources == [True]
         case "add":

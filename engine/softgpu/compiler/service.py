@@ -91,7 +91,9 @@ class Connection(socketserver.BaseRequestHandler):
 def _hello(translator: Translator, body: bytes) -> bytes:
     theirs = struct.unpack("<II", body)[0]
     if theirs != abi.KERNEL_ABI:
-        raise CompileError(f"the driver speaks version {theirs} of kernel_abi.h, this service {abi.KERNEL_ABI}")
+        raise CompileError(
+            f"the driver speaks version {theirs} of kernel_abi.h, this service {abi.KERNEL_ABI}"
+        )
     return translator.cache.environment.encode()
 
 

@@ -51,7 +51,11 @@ def lane(f: FunctionEmitter) -> str:
 def _word(f: FunctionEmitter, name: str) -> str:
     base, _, component = name.partition(".")
     if base in ("%tid", "%ntid", "%ctaid", "%nctaid") and component in ("x", "y", "z"):
-        return f"%tid.{component}" if base == "%tid" else f.block_field(base[1:], extra=4 * "xyz".index(component))
+        return (
+            f"%tid.{component}"
+            if base == "%tid"
+            else f.block_field(base[1:], extra=4 * "xyz".index(component))
+        )
     if name == "%laneid":
         return lane(f)
     if name == "%warpid":

@@ -15,7 +15,7 @@ from remora.engine.softgpu.compiler.syntax import Function, Sym
 
 opcodes.load()
 
-CONTEXT = ("ptr %block", "ptr %thread", "i32 %tid.x", "i32 %tid.y", "i32 %tid.z")
+CONTEXT = ("ptr align 8 dereferenceable(128) %block", "ptr %thread", "i32 %tid.x", "i32 %tid.y", "i32 %tid.z")
 ATTRIBUTES = "nounwind null_pointer_is_valid"
 CORO_DECLARATIONS = {
     "llvm.coro.id": "token @llvm.coro.id(i32, ptr, ptr, ptr)",
@@ -26,7 +26,7 @@ CORO_DECLARATIONS = {
     "rm_frame": "ptr @rm_frame(ptr, i64)",
 }
 BLOCK_LOOP = """
-define void @rm_entry(ptr %block) ATTRIBUTES {
+define void @rm_entry(ptr align 8 dereferenceable(128) %block) ATTRIBUTES {
 entry:
   %nx = load i32, ptr %block, align 4, !invariant.load !0
   %py = getelementptr i8, ptr %block, i64 4
@@ -71,6 +71,7 @@ class Unit:
         self.definitions: list[str] = []
         self.shared: dict[tuple[str, str], int] = {}
         self.param_offset: dict[str, int] = {}
+        self.param_bytes = 0
         self.wanted: list[str] = []
         self.known: set[str] = set()
         self.exported: frozenset[str] = frozenset()
@@ -125,7 +126,7 @@ class Unit:
         function = self.module.function(name)
         self.coroutine = self.waits(name)
         self.shared, static = self.module.shared_layout(name)
-        offsets, size = param_layout(function.params)
+        offsets, self.param_bytes = param_layout(function.params)
         self.param_offset = {p.name: o for p, o in zip(function.params, offsets, strict=True)}
         if self.coroutine:
             self._coroutine(function)
@@ -133,7 +134,7 @@ class Unit:
             self._loop(function)
         self._callees()
         local = sum(v.size for v in function.vars if v.space == "local")
-        self._info(static, size, local)
+        self._info(static, local)
 
     def functions(self) -> None:
         """Translate the functions whose address is taken; each gets an exported name."""
@@ -149,11 +150,12 @@ class Unit:
         """The IR module."""
         lines = [f"declare {sig}" for sig in self.declarations.values()]
         lines += [f'@"{s}" = external global i8' for s in self.externals]
-        return "\n".join(lines + self.definitions + ["!0 = !{}", ""])
+        metadata = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", ""]
+        return "\n".join(lines + self.definitions + metadata)
 
-    def _info(self, static: int, params: int, local: int) -> None:
+    def _info(self, static: int, local: int) -> None:
         mode = abi.MODE_CORO if self.coroutine else abi.MODE_LOOP
-        words = [abi.KERNEL_ABI, mode, 1, static, params, local, self.flags] + [0] * abi.KERNEL_INFO_RESERVED
+        words = [abi.KERNEL_ABI, mode, 1, static, self.param_bytes, local, self.flags] + [0] * abi.KERNEL_INFO_RESERVED
         values = ", ".join(f"i32 {w}" for w in words)
         self.definitions.append(f"@rm_kernel = constant [{len(words)} x i32] [{values}], align 16")
 
@@ -195,13 +197,19 @@ class Unit:
 
     def _device_function(self, name: str) -> None:
         if self.waits(name):
-            raise UnsupportedError(f"{name} waits for other threads and its address is taken, or it calls itself")
+            raise UnsupportedError(
+                f"{name} waits for other threads and its address is taken, or it calls itself"
+            )
         function = self.module.function(name)
         f = FunctionEmitter(self, function, kernel=False)
-        pointers = [f"%ret{i}" for i in range(len(function.rets))] + [f"%arg{i}" for i in range(len(function.params))]
+        pointers = [f"%ret{i}" for i in range(len(function.rets))] + [
+            f"%arg{i}" for i in range(len(function.params))
+        ]
         for v, pointer in zip(function.rets + function.params, pointers, strict=True):
             f.scope.memory[v.name] = pointer
-        for v, pointer in list(zip(function.rets + function.params, pointers, strict=True))[len(function.rets) :]:
+        for v, pointer in list(zip(function.rets + function.params, pointers, strict=True))[
+            len(function.rets) :
+        ]:
             opcodes.control.load_register_parameter(f, v, pointer)
         f.body()
         f.place("return")
@@ -214,7 +222,7 @@ class Unit:
     def _define(self, f: FunctionEmitter, signature: str, attributes: str, head: list[str]) -> None:
         head = head + [
             f"%params.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['params']}",
-            "%params = load ptr, ptr %params.at, align 8, !invariant.load !0",
+            "%params = load ptr, ptr %params.at, align 8, !invariant.load !0, !dereferenceable !1",
             f"%shared.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['shared']}",
             "%shared = load ptr, ptr %shared.at, align 8, !invariant.load !0",
         ]

@@ -6,5 +6,12 @@ from remora.engine.softgpu.compiler.opcodes import control as control
 def load() -> None:
     """Register every opcode."""
     from remora.engine.softgpu.compiler.opcodes import (  # noqa: F401
-        arith, atomics, bitwise, compare, convert, floats, memory, warp,
+        arith,
+        atomics,
+        bitwise,
+        compare,
+        convert,
+        floats,
+        memory,
+        warp,
     )  # fmt: skip

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 OPERATIONS = "add min max and or xor exch cas inc dec"
 MODIFIERS = (
-    OPERATIONS + " global shared shared::cta shared::cluster relaxed acquire release acq_rel cta cluster gpu sys noftz "
+    OPERATIONS
+    + " global shared shared::cta shared::cluster relaxed acquire release acq_rel cta cluster gpu sys noftz "
     "L2::cache_hint v2 v4 v8 volatile"
 )
 TYPES = "b16 b32 u32 s32 b64 u64 s64 f16 f16x2 bf16 bf16x2 f32 f64 b128"
@@ -48,7 +49,14 @@ def _atomic(f: FunctionEmitter, x: Instr, target: Operand, mem: Operand, sources
 
 
 def _vector(
-    f: FunctionEmitter, x: Instr, operation: str, ty: str, space: str, pointer: str, target: Operand, source: Operand
+    f: FunctionEmitter,
+    x: Instr,
+    operation: str,
+    ty: str,
+    space: str,
+    pointer: str,
+    target: Operand,
+    source: Operand,
 ) -> None:
     """Each element is atomic by itself, as PTX says."""
     assert isinstance(source, Vec)

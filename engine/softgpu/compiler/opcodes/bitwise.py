@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def logic(f: FunctionEmitter, x: Instr) -> None:
     """and, or, xor d, a, b"""
     ty = x.types()[0]
-    f.store(x.args[0], ty, f.emit(f"{x.name} {int_type(ty)} {f.value(x.args[1], ty)}, {f.value(x.args[2], ty)}"))
+    f.store(
+        x.args[0], ty, f.emit(f"{x.name} {int_type(ty)} {f.value(x.args[1], ty)}, {f.value(x.args[2], ty)}")
+    )
 
 
 @op("not", "", "pred b16 b32 b64")
@@ -31,7 +33,9 @@ def not_(f: FunctionEmitter, x: Instr) -> None:
 def cnot(f: FunctionEmitter, x: Instr) -> None:
     """a == 0"""
     ty = x.types()[0]
-    f.store(x.args[0], ty, f.resize(f.emit(f"icmp eq {int_type(ty)} {f.value(x.args[1], ty)}, 0"), 1, bits(ty)))
+    f.store(
+        x.args[0], ty, f.resize(f.emit(f"icmp eq {int_type(ty)} {f.value(x.args[1], ty)}, 0"), 1, bits(ty))
+    )
 
 
 @op("shl", "", "b16 b32 b64")

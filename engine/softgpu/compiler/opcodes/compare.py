@@ -119,7 +119,9 @@ def slct(f: FunctionEmitter, x: Instr) -> None:
     zero = "0.0" if control == "f32" else "0"
     condition = compare(f, "ge", control, flush(f, x, control, value) if control == "f32" else value, zero)
     own = raw(ty)
-    f.store(x.args[0], own, f.select(condition, int_type(own), f.value(x.args[1], own), f.value(x.args[2], own)))
+    f.store(
+        x.args[0], own, f.select(condition, int_type(own), f.value(x.args[1], own), f.value(x.args[2], own))
+    )
 
 
 @op("mov")
@@ -132,5 +134,3 @@ def mov(f: FunctionEmitter, x: Instr) -> None:
     if isinstance(source, Vec) and len(source.items) == 1:
         source = source.items[0]
     f.store(target, ty, f.value(source, ty))
-
-

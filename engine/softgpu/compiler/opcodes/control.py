@@ -167,7 +167,9 @@ def store_register_results(f: FunctionEmitter, function: Function) -> None:
     """`.reg` results are handed over when the function returns."""
     for v in function.rets:
         if v.space == "reg":
-            f.do(f"store i{bits(v.type)} {f.value(Reg(v.name), raw(v.type))}, ptr {f.scope.memory[v.name]}, align 1")
+            f.do(
+                f"store i{bits(v.type)} {f.value(Reg(v.name), raw(v.type))}, ptr {f.scope.memory[v.name]}, align 1"
+            )
 
 
 def _result_slot(f: FunctionEmitter, operand: Operand) -> str:

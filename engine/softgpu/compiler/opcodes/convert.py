@@ -173,7 +173,9 @@ def _int_to_float(f: FunctionEmitter, x: Instr, out: str, ty: str) -> None:
 def _int_to_int(f: FunctionEmitter, x: Instr, out: str, ty: str) -> None:
     value = f.value(x.args[1], ty)
     if x.has("sat"):
-        low, high = (-(1 << bits(out) - 1), (1 << bits(out) - 1) - 1) if is_signed(out) else (0, (1 << bits(out)) - 1)
+        low, high = (
+            (-(1 << bits(out) - 1), (1 << bits(out) - 1) - 1) if is_signed(out) else (0, (1 << bits(out)) - 1)
+        )
         wide = f.resize(value, bits(ty), 128, is_signed(ty))
         wide = f.call("llvm.smax.i128", "i128", ("i128", wide), ("i128", str(low)))
         wide = f.call("llvm.smin.i128", "i128", ("i128", wide), ("i128", str(high)))

@@ -73,7 +73,9 @@ def finish(f: FunctionEmitter, x: Instr, ty: str, value: str) -> None:
 def saturate(f: FunctionEmitter, ty: str, value: str) -> str:
     """Clamp to [0, 1]; NaN becomes 0."""
     own = llvm_type(ty)
-    zero, one = ("zeroinitializer", f"splat ({own.split()[-1][:-1]} 1.0)") if own[0] == "<" else ("0.0", "1.0")
+    zero, one = (
+        ("zeroinitializer", f"splat ({own.split()[-1][:-1]} 1.0)") if own[0] == "<" else ("0.0", "1.0")
+    )
     value = f.call(f"llvm.maximumnum.{SUFFIX[own]}", own, (own, value), (own, zero))
     return f.call(f"llvm.minimumnum.{SUFFIX[own]}", own, (own, value), (own, one))
 
@@ -81,7 +83,9 @@ def saturate(f: FunctionEmitter, ty: str, value: str) -> str:
 def relu(f: FunctionEmitter, ty: str, value: str) -> str:
     """max(value, 0); NaN stays (canonical)."""
     own = llvm_type(ty)
-    return f.call(f"llvm.maximum.{SUFFIX[own]}", own, (own, value), (own, "zeroinitializer" if own[0] == "<" else "0.0"))
+    return f.call(
+        f"llvm.maximum.{SUFFIX[own]}", own, (own, value), (own, "zeroinitializer" if own[0] == "<" else "0.0")
+    )
 
 
 # -- bf16 through f32
@@ -154,7 +158,9 @@ def _sum_to_odd(f: FunctionEmitter, a: str, b: str, c: str) -> str:
     high = f.emit(f"and i64 {word}, {-LOW_29 - 1}")
     odd = f.emit(f"shl i64 {f.emit(f'zext i1 {sticky} to i64')}, 29")
     result = f.emit(f"bitcast i64 {f.emit(f'or i64 {high}, {odd}')} to double")
-    infinite = f.call("llvm.is.fpclass.f64", "i1", ("double", total), ("i32", "519"))  # NaN or infinity: as it is
+    infinite = f.call(
+        "llvm.is.fpclass.f64", "i1", ("double", total), ("i32", "519")
+    )  # NaN or infinity: as it is
     return f.emit(f"fptrunc double {f.select(infinite, 'double', total, result)} to float")
 
 
@@ -291,7 +297,9 @@ def minmax(f: FunctionEmitter, x: Instr) -> None:
     for value in values[1:]:
         if "16" in ty:
             pair = [result, value]
-            result = through_f32(f, ty, pair, lambda v: f.call(f"{name}.f32", "float", ("float", v[0]), ("float", v[1])))
+            result = through_f32(
+                f, ty, pair, lambda v: f.call(f"{name}.f32", "float", ("float", v[0]), ("float", v[1]))
+            )
         else:
             result = f.call(f"{name}.{SUFFIX[own]}", own, (own, result), (own, value))
     if x.has("xorsign"):

@@ -129,7 +129,9 @@ def _source_size(f: FunctionEmitter, operand: Operand, most: str) -> str:
     return f.call("llvm.umin.i64", "i64", ("i64", size), ("i64", most))
 
 
-FENCES = "cta cluster gpu gl sys sc acq_rel acquire release proxy alias async tensormap::generic mbarrier_init"
+FENCES = (
+    "cta cluster gpu gl sys sc acq_rel acquire release proxy alias async tensormap::generic mbarrier_init"
+)
 
 
 @op("membar fence", FENCES + " " + WHERE)

@@ -108,7 +108,9 @@ def vote(f: FunctionEmitter, x: Instr) -> None:
 def match(f: FunctionEmitter, x: Instr) -> None:
     """match.any.sync d, a, mask and match.all.sync d|p, a, mask"""
     name = "match_" + x.one_of("any", "all")
-    _store_with_predicate(f, x.args[0], warp_operation(f, name, x.args[2], a=_wide(f, x.args[1], x.types()[0])))
+    _store_with_predicate(
+        f, x.args[0], warp_operation(f, name, x.args[2], a=_wide(f, x.args[1], x.types()[0]))
+    )
 
 
 @op("redux", "sync add min max and or xor", "u32 s32 b32")
@@ -146,7 +148,9 @@ def nanosleep(f: FunctionEmitter, x: Instr) -> None:
 # -- matrix fragments
 
 
-def _collective(f: FunctionEmitter, name: str, inputs: list[str], outputs: list[Operand], b: int, c: int) -> None:
+def _collective(
+    f: FunctionEmitter, name: str, inputs: list[str], outputs: list[Operand], b: int, c: int
+) -> None:
     """A whole-warp operation whose registers go through the thread's values."""
     place = abi.THREAD["values"]
     for i, value in enumerate(inputs):
@@ -180,7 +184,12 @@ def mma(f: FunctionEmitter, x: Instr) -> None:
     """mma.sync d, a, b, c with f32 accumulators"""
     types = x.types()
     shape = abi.MMA.get((x.one_of("m16n8k16", "m16n8k8", "m16n8k4"), types[0], types[1]))
-    if shape is None or types[1] != types[2] or types[0] != types[3] or x.parts.index("row") > x.parts.index("col"):
+    if (
+        shape is None
+        or types[1] != types[2]
+        or types[0] != types[3]
+        or x.parts.index("row") > x.parts.index("col")
+    ):
         raise UnsupportedError(f"instruction {x.op} is not supported")
     fragments = [_items(a) for a in x.args[1:4]]
     values = [f.value(v, "b32") for fragment in fragments for v in fragment]

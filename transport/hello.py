@@ -140,6 +140,7 @@ class Answer:
     ticket: str = ""
     gpus: list[Gpu] = field(default_factory=list)
     sessions: list[SessionStats] = field(default_factory=list)
+    driver: str = ""
 
 
 Message = Union[Hello, Grant, Refusal, Accept, Ask, Answer]

@@ -1,8 +1,11 @@
 /* send.c: handing records, bulk messages, notes and credits to the link: from the waiting caller's
  * own thread, from the flusher, or from a thread that gives credit back.
  * Must not know: what a link does with them. */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "internal.h"
 
@@ -272,13 +275,27 @@ static bool flusher_has_work(rm_channel *ch) {
          rm_load_ordered(&ch->held);
 }
 
+/* A batch thread that is woken does not preempt the poster that wakes it: it sends more at once. */
+static void be_humble(void) {
+  pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+  prctl(PR_SET_TIMERSLACK, RM_TIMER_SLACK_NS);
+}
+
+static void flusher_sleep(rm_channel *ch) {
+  rm_store_ordered(&ch->flusher_asleep, 1);
+  if (!flusher_has_work(ch) && !rm_ended(ch)) rm_futex_wait(&ch->flusher_asleep, 1, -1);
+  rm_store_ordered(&ch->flusher_asleep, 0);
+}
+
+/* While calls keep coming it naps between sends, awake in the posters' eyes: they make no system
+ * call. It sleeps, to be woken by the next post, once a nap brought nothing. */
 void *rm_flusher_run(void *channel) {
   rm_channel *ch = channel;
+  be_humble();
   while (!rm_ended(ch)) {
-    rm_store_ordered(&ch->flusher_asleep, 1);
-    if (!flusher_has_work(ch) && !rm_ended(ch)) rm_futex_wait(&ch->flusher_asleep, 1, -1);
-    rm_store_ordered(&ch->flusher_asleep, 0);
+    if (!flusher_has_work(ch)) flusher_sleep(ch);
     rm_drain(ch, true);
+    rm_futex_wait_us(&ch->flusher_asleep, 0, RM_NAP_US);
   }
   return NULL;
 }

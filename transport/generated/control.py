@@ -1625,8 +1625,15 @@ class Answer(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(16))
         return o == 0
 
+    # Answer
+    def Driver(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(18))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
 def AnswerStart(builder):
-    builder.StartObject(7)
+    builder.StartObject(8)
 
 def AnswerAddOk(builder, ok):
     builder.PrependBoolSlot(0, ok, 0)
@@ -1655,6 +1662,9 @@ def AnswerAddSessions(builder, sessions):
 def AnswerStartSessionsVector(builder, numElems):
     return builder.StartVector(4, numElems, 4)
 
+def AnswerAddDriver(builder, driver):
+    builder.PrependUOffsetTRelativeSlot(7, flatbuffers.number_types.UOffsetTFlags.py_type(driver), 0)
+
 def AnswerEnd(builder):
     return builder.EndObject()
 
@@ -1676,6 +1686,7 @@ class AnswerT(object):
         ticket = None,
         gpus = None,
         sessions = None,
+        driver = None,
     ):
         self.ok = ok  # type: bool
         self.message = message  # type: Optional[str]
@@ -1684,6 +1695,7 @@ class AnswerT(object):
         self.ticket = ticket  # type: Optional[str]
         self.gpus = gpus  # type: Optional[List[GpuT]]
         self.sessions = sessions  # type: Optional[List[SessionStatsT]]
+        self.driver = driver  # type: Optional[str]
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -1727,6 +1739,7 @@ class AnswerT(object):
                 else:
                     sessionStats_ = SessionStatsT.InitFromObj(answer.Sessions(i))
                     self.sessions.append(sessionStats_)
+        self.driver = answer.Driver()
 
     # AnswerT
     def Pack(self, builder):
@@ -1752,6 +1765,8 @@ class AnswerT(object):
             for i in reversed(range(len(self.sessions))):
                 builder.PrependUOffsetTRelative(sessionslist[i])
             sessions = builder.EndVector()
+        if self.driver is not None:
+            driver = builder.CreateString(self.driver)
         AnswerStart(builder)
         AnswerAddOk(builder, self.ok)
         if self.message is not None:
@@ -1765,6 +1780,8 @@ class AnswerT(object):
             AnswerAddGpus(builder, gpus)
         if self.sessions is not None:
             AnswerAddSessions(builder, sessions)
+        if self.driver is not None:
+            AnswerAddDriver(builder, driver)
         answer = AnswerEnd(builder)
         return answer
 

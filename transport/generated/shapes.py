@@ -80,5 +80,6 @@ SHAPES: dict[str, list[str]] = {
         "string",
         "tables Gpu",
         "tables SessionStats",
+        "string",
     ],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from remora.engine import client
 from remora.shim.launcher import environment
-from tests.programs import harness
+from tests.programs import harness, toolchain
 from tests.programs.harness import (
     REMORA,
     Server,
@@ -137,6 +139,25 @@ def test_forged_ticket(server: Server, tmp_path: Path) -> None:
     assert result.status == 5
     assert "cudaErrorDevicesUnavailable" in result.output
     one_line(result.errors, server.address)
+
+
+def test_other_table_of_calls(server: Server, tmp_path: Path) -> None:
+    """A shim of another build, made from ours by changing the hash of the table that it greets with."""
+    header = (toolchain.ROOT / "shim" / "generated" / "records.h").read_text()
+    found = re.search(r"#define RM_TABLE_HASH\s+(?:UINT64_C\()?(0x[0-9a-fA-F]+)", header)
+    assert found
+    ours = struct.pack("<Q", int(found[1], 16))
+    library = (environment.SHIM_FOLDER / "libcuda.so.1").read_bytes()
+    assert ours in library
+    (tmp_path / "libcuda.so.1").write_bytes(library.replace(ours, bytes(b ^ 0xFF for b in ours)))
+    with client.request_lease(server.address, token=server.token_file.read_text()) as lease:
+        settings = environment.for_remote(clean_environment(), server=server.address, ticket=lease.ticket)
+        settings["LD_LIBRARY_PATH"] = str(tmp_path)
+        result = finish(cuda_program("first_call"), settings, tmp_path)
+    assert result.status == 5
+    assert "cudaErrorSystemDriverMismatch" in result.output
+    one_line(result.errors, server.address)
+    still_serves(server, tmp_path)
 
 
 def test_attach_to_no_server(tmp_path: Path) -> None:

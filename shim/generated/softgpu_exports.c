@@ -11,26 +11,17 @@
 
 UNSUPPORTED(cuArray3DCreate)
 
-EXPORT CUresult cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAllocateArray);
-CUresult cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAllocateArray) {
-  return sg_cuArray3DCreate(pHandle, pAllocateArray);
-}
+UNSUPPORTED(cuArray3DCreate_v2)
 
 UNSUPPORTED(cuArray3DGetDescriptor)
 
-EXPORT CUresult cuArray3DGetDescriptor_v2(CUDA_ARRAY3D_DESCRIPTOR *pArrayDescriptor, CUarray hArray);
-CUresult cuArray3DGetDescriptor_v2(CUDA_ARRAY3D_DESCRIPTOR *pArrayDescriptor, CUarray hArray) {
-  return sg_cuArray3DGetDescriptor(pArrayDescriptor, hArray);
-}
+UNSUPPORTED(cuArray3DGetDescriptor_v2)
 
 UNSUPPORTED(cuArrayCreate)
 
 UNSUPPORTED(cuArrayCreate_v2)
 
-EXPORT CUresult cuArrayDestroy(CUarray hArray);
-CUresult cuArrayDestroy(CUarray hArray) {
-  return sg_cuArrayDestroy(hArray);
-}
+UNSUPPORTED(cuArrayDestroy)
 
 UNSUPPORTED(cuArrayGetDescriptor)
 
@@ -93,9 +84,15 @@ CUresult cuCtxDestroy_v2(CUcontext ctx) {
 
 UNSUPPORTED(cuCtxDetach)
 
-UNSUPPORTED(cuCtxDisablePeerAccess)
+EXPORT CUresult cuCtxDisablePeerAccess(CUcontext peerContext);
+CUresult cuCtxDisablePeerAccess(CUcontext peerContext) {
+  return sg_cuCtxDisablePeerAccess(peerContext);
+}
 
-UNSUPPORTED(cuCtxEnablePeerAccess)
+EXPORT CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags);
+CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags) {
+  return sg_cuCtxEnablePeerAccess(peerContext, Flags);
+}
 
 UNSUPPORTED(cuCtxFromGreenCtx)
 
@@ -104,7 +101,10 @@ CUresult cuCtxGetApiVersion(CUcontext ctx, unsigned int *version) {
   return sg_cuCtxGetApiVersion(ctx, version);
 }
 
-UNSUPPORTED(cuCtxGetCacheConfig)
+EXPORT CUresult cuCtxGetCacheConfig(CUfunc_cache *pconfig);
+CUresult cuCtxGetCacheConfig(CUfunc_cache *pconfig) {
+  return sg_cuCtxGetCacheConfig(pconfig);
+}
 
 EXPORT CUresult cuCtxGetCurrent(CUcontext *pctx);
 CUresult cuCtxGetCurrent(CUcontext *pctx) {
@@ -169,16 +169,25 @@ CUresult cuCtxPushCurrent_v2(CUcontext ctx) {
 
 UNSUPPORTED(cuCtxRecordEvent)
 
-UNSUPPORTED(cuCtxResetPersistingL2Cache)
+EXPORT CUresult cuCtxResetPersistingL2Cache(void);
+CUresult cuCtxResetPersistingL2Cache(void) {
+  return sg_cuCtxResetPersistingL2Cache();
+}
 
-UNSUPPORTED(cuCtxSetCacheConfig)
+EXPORT CUresult cuCtxSetCacheConfig(CUfunc_cache config);
+CUresult cuCtxSetCacheConfig(CUfunc_cache config) {
+  return sg_cuCtxSetCacheConfig(config);
+}
 
 EXPORT CUresult cuCtxSetCurrent(CUcontext ctx);
 CUresult cuCtxSetCurrent(CUcontext ctx) {
   return sg_cuCtxSetCurrent(ctx);
 }
 
-UNSUPPORTED(cuCtxSetFlags)
+EXPORT CUresult cuCtxSetFlags(unsigned int flags);
+CUresult cuCtxSetFlags(unsigned int flags) {
+  return sg_cuCtxSetFlags(flags);
+}
 
 EXPORT CUresult cuCtxSetLimit(CUlimit limit, size_t value);
 CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
@@ -207,7 +216,10 @@ UNSUPPORTED(cuDevResourceGenerateDesc)
 
 UNSUPPORTED(cuDevSmResourceSplitByCount)
 
-UNSUPPORTED(cuDeviceCanAccessPeer)
+EXPORT CUresult cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev);
+CUresult cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev) {
+  return sg_cuDeviceCanAccessPeer(canAccessPeer, dev, peerDev);
+}
 
 EXPORT CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev);
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev) {
@@ -224,7 +236,10 @@ CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev) 
   return sg_cuDeviceGetAttribute(pi, attrib, dev);
 }
 
-UNSUPPORTED(cuDeviceGetByPCIBusId)
+EXPORT CUresult cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId);
+CUresult cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId) {
+  return sg_cuDeviceGetByPCIBusId(dev, pciBusId);
+}
 
 EXPORT CUresult cuDeviceGetCount(int *count);
 CUresult cuDeviceGetCount(int *count) {
@@ -260,7 +275,10 @@ UNSUPPORTED(cuDeviceGetNvSciSyncAttributes)
 
 UNSUPPORTED(cuDeviceGetP2PAtomicCapabilities)
 
-UNSUPPORTED(cuDeviceGetP2PAttribute)
+EXPORT CUresult cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice);
+CUresult cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice) {
+  return sg_cuDeviceGetP2PAttribute(value, attrib, srcDevice, dstDevice);
+}
 
 EXPORT CUresult cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev);
 CUresult cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev) {
@@ -313,15 +331,24 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev) {
   return sg_cuDevicePrimaryCtxRetain(pctx, dev);
 }
 
-UNSUPPORTED(cuDevicePrimaryCtxSetFlags)
+EXPORT CUresult cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags);
+CUresult cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags) {
+  return sg_cuDevicePrimaryCtxSetFlags(dev, flags);
+}
 
-UNSUPPORTED(cuDevicePrimaryCtxSetFlags_v2)
+EXPORT CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags);
+CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags) {
+  return sg_cuDevicePrimaryCtxSetFlags(dev, flags);
+}
 
 UNSUPPORTED(cuDeviceRegisterAsyncNotification)
 
 UNSUPPORTED(cuDeviceSetGraphMemAttribute)
 
-UNSUPPORTED(cuDeviceSetMemPool)
+EXPORT CUresult cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool);
+CUresult cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool) {
+  return sg_cuDeviceSetMemPool(dev, pool);
+}
 
 UNSUPPORTED(cuDeviceTotalMem)
 
@@ -487,26 +514,17 @@ UNSUPPORTED(cuGraphAddExternalSemaphoresSignalNode)
 
 UNSUPPORTED(cuGraphAddExternalSemaphoresWaitNode)
 
-EXPORT CUresult cuGraphAddHostNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_HOST_NODE_PARAMS *nodeParams);
-CUresult cuGraphAddHostNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_HOST_NODE_PARAMS *nodeParams) {
-  return sg_cuGraphAddHostNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams);
-}
+UNSUPPORTED(cuGraphAddHostNode)
 
 UNSUPPORTED(cuGraphAddKernelNode)
 
-EXPORT CUresult cuGraphAddKernelNode_v2(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS *nodeParams);
-CUresult cuGraphAddKernelNode_v2(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS *nodeParams) {
-  return sg_cuGraphAddKernelNode(phGraphNode, hGraph, dependencies, numDependencies, nodeParams);
-}
+UNSUPPORTED(cuGraphAddKernelNode_v2)
 
 UNSUPPORTED(cuGraphAddMemAllocNode)
 
 UNSUPPORTED(cuGraphAddMemFreeNode)
 
-EXPORT CUresult cuGraphAddMemcpyNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMCPY3D *copyParams, CUcontext ctx);
-CUresult cuGraphAddMemcpyNode(CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies, size_t numDependencies, const CUDA_MEMCPY3D *copyParams, CUcontext ctx) {
-  return sg_cuGraphAddMemcpyNode(phGraphNode, hGraph, dependencies, numDependencies, copyParams, ctx);
-}
+UNSUPPORTED(cuGraphAddMemcpyNode)
 
 UNSUPPORTED(cuGraphAddMemsetNode)
 
@@ -524,17 +542,11 @@ UNSUPPORTED(cuGraphClone)
 
 UNSUPPORTED(cuGraphConditionalHandleCreate)
 
-EXPORT CUresult cuGraphCreate(CUgraph *phGraph, unsigned int flags);
-CUresult cuGraphCreate(CUgraph *phGraph, unsigned int flags) {
-  return sg_cuGraphCreate(phGraph, flags);
-}
+UNSUPPORTED(cuGraphCreate)
 
 UNSUPPORTED(cuGraphDebugDotPrint)
 
-EXPORT CUresult cuGraphDestroy(CUgraph hGraph);
-CUresult cuGraphDestroy(CUgraph hGraph) {
-  return sg_cuGraphDestroy(hGraph);
-}
+UNSUPPORTED(cuGraphDestroy)
 
 UNSUPPORTED(cuGraphDestroyNode)
 
@@ -550,10 +562,7 @@ UNSUPPORTED(cuGraphExecBatchMemOpNodeSetParams)
 
 UNSUPPORTED(cuGraphExecChildGraphNodeSetParams)
 
-EXPORT CUresult cuGraphExecDestroy(CUgraphExec hGraphExec);
-CUresult cuGraphExecDestroy(CUgraphExec hGraphExec) {
-  return sg_cuGraphExecDestroy(hGraphExec);
-}
+UNSUPPORTED(cuGraphExecDestroy)
 
 UNSUPPORTED(cuGraphExecEventRecordNodeSetEvent)
 
@@ -593,10 +602,7 @@ UNSUPPORTED(cuGraphGetEdges)
 
 UNSUPPORTED(cuGraphGetEdges_v2)
 
-EXPORT CUresult cuGraphGetNodes(CUgraph hGraph, CUgraphNode *nodes, size_t *numNodes);
-CUresult cuGraphGetNodes(CUgraph hGraph, CUgraphNode *nodes, size_t *numNodes) {
-  return sg_cuGraphGetNodes(hGraph, nodes, numNodes);
-}
+UNSUPPORTED(cuGraphGetNodes)
 
 UNSUPPORTED(cuGraphGetRootNodes)
 
@@ -606,10 +612,7 @@ UNSUPPORTED(cuGraphHostNodeSetParams)
 
 UNSUPPORTED(cuGraphInstantiate)
 
-EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags);
-CUresult cuGraphInstantiateWithFlags(CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags) {
-  return sg_cuGraphInstantiateWithFlags(phGraphExec, hGraph, flags);
-}
+UNSUPPORTED(cuGraphInstantiateWithFlags)
 
 UNSUPPORTED(cuGraphInstantiateWithParams)
 
@@ -631,15 +634,9 @@ UNSUPPORTED(cuGraphKernelNodeSetParams)
 
 UNSUPPORTED(cuGraphKernelNodeSetParams_v2)
 
-EXPORT CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream);
-CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream) {
-  return sg_cuGraphLaunch(hGraph, hStream);
-}
+UNSUPPORTED(cuGraphLaunch)
 
-EXPORT CUresult cuGraphLaunch_ptsz(CUgraphExec hGraphExec, CUstream hStream);
-CUresult cuGraphLaunch_ptsz(CUgraphExec hGraphExec, CUstream hStream) {
-  return sg_cuGraphLaunch(hGraphExec, hStream ? hStream : CU_STREAM_PER_THREAD);
-}
+UNSUPPORTED(cuGraphLaunch_ptsz)
 
 UNSUPPORTED(cuGraphMemAllocNodeGetParams)
 
@@ -732,10 +729,7 @@ UNSUPPORTED(cuIpcCloseMemHandle)
 
 UNSUPPORTED(cuIpcGetEventHandle)
 
-EXPORT CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr);
-CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr) {
-  return sg_cuIpcGetMemHandle(pHandle, dptr);
-}
+UNSUPPORTED(cuIpcGetMemHandle)
 
 UNSUPPORTED(cuIpcOpenEventHandle)
 
@@ -773,7 +767,10 @@ CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel ker
   return sg_cuKernelSetAttribute(attrib, val, kernel, dev);
 }
 
-UNSUPPORTED(cuKernelSetCacheConfig)
+EXPORT CUresult cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev);
+CUresult cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev) {
+  return sg_cuKernelSetCacheConfig(kernel, config, dev);
+}
 
 UNSUPPORTED(cuLaunch)
 
@@ -1003,7 +1000,10 @@ CUresult cuMemFree_v2(CUdeviceptr dptr) {
   return sg_cuMemFree(dptr);
 }
 
-UNSUPPORTED(cuMemGetAccess)
+EXPORT CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr ptr);
+CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr ptr) {
+  return sg_cuMemGetAccess(flags, location, ptr);
+}
 
 UNSUPPORTED(cuMemGetAddressRange)
 
@@ -1017,7 +1017,10 @@ CUresult cuMemGetAllocationGranularity(size_t *granularity, const CUmemAllocatio
   return sg_cuMemGetAllocationGranularity(granularity, prop, option);
 }
 
-UNSUPPORTED(cuMemGetAllocationPropertiesFromHandle)
+EXPORT CUresult cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, CUmemGenericAllocationHandle handle);
+CUresult cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop, CUmemGenericAllocationHandle handle) {
+  return sg_cuMemGetAllocationPropertiesFromHandle(prop, handle);
+}
 
 UNSUPPORTED(cuMemGetDefaultMemPool)
 
@@ -1080,7 +1083,10 @@ CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps) {
   return sg_cuMemPoolCreate(pool, poolProps);
 }
 
-UNSUPPORTED(cuMemPoolDestroy)
+EXPORT CUresult cuMemPoolDestroy(CUmemoryPool pool);
+CUresult cuMemPoolDestroy(CUmemoryPool pool) {
+  return sg_cuMemPoolDestroy(pool);
+}
 
 UNSUPPORTED(cuMemPoolExportPointer)
 
@@ -1097,28 +1103,28 @@ UNSUPPORTED(cuMemPoolImportFromShareableHandle)
 
 UNSUPPORTED(cuMemPoolImportPointer)
 
-UNSUPPORTED(cuMemPoolSetAccess)
+EXPORT CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count);
+CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count) {
+  return sg_cuMemPoolSetAccess(pool, map, count);
+}
 
 EXPORT CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value);
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
   return sg_cuMemPoolSetAttribute(pool, attr, value);
 }
 
-UNSUPPORTED(cuMemPoolTrimTo)
+EXPORT CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep);
+CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep) {
+  return sg_cuMemPoolTrimTo(pool, minBytesToKeep);
+}
 
 UNSUPPORTED(cuMemPrefetchAsync)
 
 UNSUPPORTED(cuMemPrefetchAsync_ptsz)
 
-EXPORT CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
-CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
-  return sg_cuMemPrefetchAsync(devPtr, count, location, flags, hStream);
-}
+UNSUPPORTED(cuMemPrefetchAsync_v2)
 
-EXPORT CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
-CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
-  return sg_cuMemPrefetchAsync(devPtr, count, location, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
-}
+UNSUPPORTED(cuMemPrefetchAsync_v2_ptsz)
 
 UNSUPPORTED(cuMemPrefetchBatchAsync)
 
@@ -1201,9 +1207,15 @@ UNSUPPORTED(cuMemcpy3D)
 
 UNSUPPORTED(cuMemcpy3DAsync)
 
-UNSUPPORTED(cuMemcpy3DAsync_v2)
+EXPORT CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *pCopy, CUstream hStream);
+CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
+  return sg_cuMemcpy3DAsync(pCopy, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DAsync_v2_ptsz)
+EXPORT CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *pCopy, CUstream hStream);
+CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
+  return sg_cuMemcpy3DAsync(pCopy, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 UNSUPPORTED(cuMemcpy3DBatchAsync)
 
@@ -1375,7 +1387,10 @@ CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr dstDevice, const void *srcHost, size_t
   return result;
 }
 
-UNSUPPORTED(cuMemcpyPeer)
+EXPORT CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount);
+CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount) {
+  return sg_cuMemcpyPeer(dstDevice, dstContext, srcDevice, srcContext, ByteCount);
+}
 
 EXPORT CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount, CUstream hStream);
 CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount, CUstream hStream) {
@@ -1387,7 +1402,13 @@ CUresult cuMemcpyPeerAsync_ptsz(CUdeviceptr dstDevice, CUcontext dstContext, CUd
   return sg_cuMemcpyPeerAsync(dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuMemcpyPeer_ptds)
+EXPORT CUresult cuMemcpyPeer_ptds(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount);
+CUresult cuMemcpyPeer_ptds(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext, size_t ByteCount) {
+  sg_tls_per_thread = true;
+  CUresult result = sg_cuMemcpyPeer(dstDevice, dstContext, srcDevice, srcContext, ByteCount);
+  sg_tls_per_thread = false;
+  return result;
+}
 
 EXPORT CUresult cuMemcpy_ptds(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount);
 CUresult cuMemcpy_ptds(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
@@ -1588,7 +1609,10 @@ UNSUPPORTED(cuModuleGetSurfRef)
 
 UNSUPPORTED(cuModuleGetTexRef)
 
-UNSUPPORTED(cuModuleLoad)
+EXPORT CUresult cuModuleLoad(CUmodule *module, const char *fname);
+CUresult cuModuleLoad(CUmodule *module, const char *fname) {
+  return sg_cuModuleLoad(module, fname);
+}
 
 EXPORT CUresult cuModuleLoadData(CUmodule *module, const void *image);
 CUresult cuModuleLoadData(CUmodule *module, const void *image) {
@@ -1637,14 +1661,17 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CU
   return sg_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(numBlocks, func, blockSize, dynamicSMemSize, flags);
 }
 
-EXPORT CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchConfig *config);
-CUresult cuOccupancyMaxActiveClusters(int *numClusters, CUfunction func, const CUlaunchConfig *config) {
-  return sg_cuOccupancyMaxActiveClusters(numClusters, func, config);
+UNSUPPORTED(cuOccupancyMaxActiveClusters)
+
+EXPORT CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit);
+CUresult cuOccupancyMaxPotentialBlockSize(int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit) {
+  return sg_cuOccupancyMaxPotentialBlockSize(minGridSize, blockSize, func, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit);
 }
 
-UNSUPPORTED(cuOccupancyMaxPotentialBlockSize)
-
-UNSUPPORTED(cuOccupancyMaxPotentialBlockSizeWithFlags)
+EXPORT CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit, unsigned int flags);
+CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *minGridSize, int *blockSize, CUfunction func, CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit, unsigned int flags) {
+  return sg_cuOccupancyMaxPotentialBlockSizeWithFlags(minGridSize, blockSize, func, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit, flags);
+}
 
 UNSUPPORTED(cuOccupancyMaxPotentialClusterSize)
 
@@ -1668,7 +1695,10 @@ CUresult cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute 
   return sg_cuPointerGetAttributes(numAttributes, attributes, data, ptr);
 }
 
-UNSUPPORTED(cuPointerSetAttribute)
+EXPORT CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr ptr);
+CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr ptr) {
+  return sg_cuPointerSetAttribute(value, attribute, ptr);
+}
 
 UNSUPPORTED(cuProfilerInitialize)
 
@@ -1708,29 +1738,17 @@ UNSUPPORTED(cuStreamBatchMemOp_v2)
 
 UNSUPPORTED(cuStreamBatchMemOp_v2_ptsz)
 
-EXPORT CUresult cuStreamBeginCapture(CUstream hStream);
-CUresult cuStreamBeginCapture(CUstream hStream) {
-  return sg_cuStreamBeginCapture(hStream, CU_STREAM_CAPTURE_MODE_GLOBAL);
-}
+UNSUPPORTED(cuStreamBeginCapture)
 
 UNSUPPORTED(cuStreamBeginCaptureToGraph)
 
 UNSUPPORTED(cuStreamBeginCaptureToGraph_ptsz)
 
-EXPORT CUresult cuStreamBeginCapture_ptsz(CUstream hStream);
-CUresult cuStreamBeginCapture_ptsz(CUstream hStream) {
-  return sg_cuStreamBeginCapture(hStream ? hStream : CU_STREAM_PER_THREAD, CU_STREAM_CAPTURE_MODE_GLOBAL);
-}
+UNSUPPORTED(cuStreamBeginCapture_ptsz)
 
-EXPORT CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode);
-CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode) {
-  return sg_cuStreamBeginCapture(hStream, mode);
-}
+UNSUPPORTED(cuStreamBeginCapture_v2)
 
-EXPORT CUresult cuStreamBeginCapture_v2_ptsz(CUstream hStream, CUstreamCaptureMode mode);
-CUresult cuStreamBeginCapture_v2_ptsz(CUstream hStream, CUstreamCaptureMode mode) {
-  return sg_cuStreamBeginCapture(hStream ? hStream : CU_STREAM_PER_THREAD, mode);
-}
+UNSUPPORTED(cuStreamBeginCapture_v2_ptsz)
 
 UNSUPPORTED(cuStreamCopyAttributes)
 
@@ -1756,49 +1774,25 @@ CUresult cuStreamDestroy_v2(CUstream hStream) {
   return sg_cuStreamDestroy(hStream);
 }
 
-EXPORT CUresult cuStreamEndCapture(CUstream hStream, CUgraph *phGraph);
-CUresult cuStreamEndCapture(CUstream hStream, CUgraph *phGraph) {
-  return sg_cuStreamEndCapture(hStream, phGraph);
-}
+UNSUPPORTED(cuStreamEndCapture)
 
-EXPORT CUresult cuStreamEndCapture_ptsz(CUstream hStream, CUgraph *phGraph);
-CUresult cuStreamEndCapture_ptsz(CUstream hStream, CUgraph *phGraph) {
-  return sg_cuStreamEndCapture(hStream ? hStream : CU_STREAM_PER_THREAD, phGraph);
-}
+UNSUPPORTED(cuStreamEndCapture_ptsz)
 
 UNSUPPORTED(cuStreamGetAttribute)
 
 UNSUPPORTED(cuStreamGetAttribute_ptsz)
 
-EXPORT CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
-CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
-  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, NULL, NULL, NULL, NULL);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo)
 
-EXPORT CUresult cuStreamGetCaptureInfo_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
-CUresult cuStreamGetCaptureInfo_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
-  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, NULL, NULL, NULL, NULL);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo_ptsz)
 
-EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out);
-CUresult cuStreamGetCaptureInfo_v2(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
-  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, graph_out, dependencies_out, NULL, numDependencies_out);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo_v2)
 
-EXPORT CUresult cuStreamGetCaptureInfo_v2_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out);
-CUresult cuStreamGetCaptureInfo_v2_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
-  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, graph_out, dependencies_out, NULL, numDependencies_out);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo_v2_ptsz)
 
-EXPORT CUresult cuStreamGetCaptureInfo_v3(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out);
-CUresult cuStreamGetCaptureInfo_v3(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out) {
-  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo_v3)
 
-EXPORT CUresult cuStreamGetCaptureInfo_v3_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out);
-CUresult cuStreamGetCaptureInfo_v3_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out) {
-  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out);
-}
+UNSUPPORTED(cuStreamGetCaptureInfo_v3_ptsz)
 
 EXPORT CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx);
 CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx) {
@@ -1820,9 +1814,15 @@ CUresult cuStreamGetCtx_v2_ptsz(CUstream hStream, CUcontext *pCtx, CUgreenCtx *p
   return sg_cuStreamGetCtx(hStream ? hStream : CU_STREAM_PER_THREAD, pCtx, pGreenCtx);
 }
 
-UNSUPPORTED(cuStreamGetDevice)
+EXPORT CUresult cuStreamGetDevice(CUstream hStream, CUdevice *device);
+CUresult cuStreamGetDevice(CUstream hStream, CUdevice *device) {
+  return sg_cuStreamGetDevice(hStream, device);
+}
 
-UNSUPPORTED(cuStreamGetDevice_ptsz)
+EXPORT CUresult cuStreamGetDevice_ptsz(CUstream hStream, CUdevice *device);
+CUresult cuStreamGetDevice_ptsz(CUstream hStream, CUdevice *device) {
+  return sg_cuStreamGetDevice(hStream ? hStream : CU_STREAM_PER_THREAD, device);
+}
 
 EXPORT CUresult cuStreamGetFlags(CUstream hStream, unsigned int *flags);
 CUresult cuStreamGetFlags(CUstream hStream, unsigned int *flags) {
@@ -1836,9 +1836,15 @@ CUresult cuStreamGetFlags_ptsz(CUstream hStream, unsigned int *flags) {
 
 UNSUPPORTED(cuStreamGetGreenCtx)
 
-UNSUPPORTED(cuStreamGetId)
+EXPORT CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId);
+CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId) {
+  return sg_cuStreamGetId(hStream, streamId);
+}
 
-UNSUPPORTED(cuStreamGetId_ptsz)
+EXPORT CUresult cuStreamGetId_ptsz(CUstream hStream, unsigned long long *streamId);
+CUresult cuStreamGetId_ptsz(CUstream hStream, unsigned long long *streamId) {
+  return sg_cuStreamGetId(hStream ? hStream : CU_STREAM_PER_THREAD, streamId);
+}
 
 EXPORT CUresult cuStreamGetPriority(CUstream hStream, int *priority);
 CUresult cuStreamGetPriority(CUstream hStream, int *priority) {
@@ -1948,22 +1954,13 @@ UNSUPPORTED(cuTensorMapEncodeIm2col)
 
 UNSUPPORTED(cuTensorMapEncodeIm2colWide)
 
-EXPORT CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill);
-CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill) {
-  return sg_cuTensorMapEncodeTiled(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, boxDim, elementStrides, interleave, swizzle, l2Promotion, oobFill);
-}
+UNSUPPORTED(cuTensorMapEncodeTiled)
 
 UNSUPPORTED(cuTensorMapReplaceAddress)
 
-EXPORT CUresult cuTexObjectCreate(CUtexObject *pTexObject, const CUDA_RESOURCE_DESC *pResDesc, const CUDA_TEXTURE_DESC *pTexDesc, const CUDA_RESOURCE_VIEW_DESC *pResViewDesc);
-CUresult cuTexObjectCreate(CUtexObject *pTexObject, const CUDA_RESOURCE_DESC *pResDesc, const CUDA_TEXTURE_DESC *pTexDesc, const CUDA_RESOURCE_VIEW_DESC *pResViewDesc) {
-  return sg_cuTexObjectCreate(pTexObject, pResDesc, pTexDesc, pResViewDesc);
-}
+UNSUPPORTED(cuTexObjectCreate)
 
-EXPORT CUresult cuTexObjectDestroy(CUtexObject texObject);
-CUresult cuTexObjectDestroy(CUtexObject texObject) {
-  return sg_cuTexObjectDestroy(texObject);
-}
+UNSUPPORTED(cuTexObjectDestroy)
 
 UNSUPPORTED(cuTexObjectGetResourceDesc)
 

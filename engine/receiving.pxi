@@ -149,3 +149,28 @@ def reserve(uint64_t size, uint64_t hint) -> int:
 def unreserve(uint64_t ptr, uint64_t size) -> None:
     """Gives addresses from reserve back."""
     cydriver.cuMemAddressFree(<CUdeviceptr>ptr, size)
+
+
+def devices(list parts) -> list:
+    """(ordinal, base, bytes) of each part -> what Handle takes: the driver's handle and granularity as well.
+
+    Waits for the device sleep instead of spinning: many sessions share the engine's CPUs.
+    """
+    cdef CUdevice handle
+    cdef size_t granule
+    cdef cydriver.CUmemAllocationProp prop
+    made = []
+    for ordinal, base, size in parts:
+        memset(&prop, 0, sizeof(prop))
+        prop.type = cydriver.CUmemAllocationType_enum.CU_MEM_ALLOCATION_TYPE_PINNED
+        prop.location.type = cydriver.CUmemLocationType_enum.CU_MEM_LOCATION_TYPE_DEVICE
+        prop.location.id = ordinal
+        if <int32_t>cydriver.cuDeviceGet(&handle, ordinal) != SUCCESS:
+            raise ValueError(f"no device {ordinal}")
+        if <int32_t>cydriver.cuMemGetAllocationGranularity(
+                &granule, &prop,
+                cydriver.CUmemAllocationGranularity_flags_enum.CU_MEM_ALLOC_GRANULARITY_MINIMUM) != SUCCESS:
+            raise ValueError(f"device {ordinal} has no virtual memory management")
+        cydriver.cuDevicePrimaryCtxSetFlags(handle, 4)  # CU_CTX_SCHED_BLOCKING_SYNC
+        made.append((handle, base, size, max(granule, 2 << 20)))
+    return made

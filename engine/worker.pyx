@@ -1,4 +1,4 @@
-# distutils: sources = shim/generated/ops.c
+# distutils: sources = shim/generated/ops.c engine/session.c engine/jobs.c
 # cython: language_level=3
 """The worker's loop: takes one record after the other from the channel and has it executed.
 
@@ -20,6 +20,9 @@ from remora.engine.state cimport Context, Job, Session, jobs_end, jobs_push, ses
 
 cdef enum:
     ANSWER_ROOM = 1 << 17  # bytes of an answer: most are a word, a function's layout is the largest
+
+
+TABLE_HASH = RM_TABLE_HASH  # of the call table that this engine speaks
 
 
 cdef struct SlowJob:

@@ -1,0 +1,103 @@
+/* The engine behind every copy call. Host and device memory are alike to the CPU; what differs is
+   the order that CUDA promises: a copy from pageable memory has consumed it when the call returns
+   (small ones are staged, large ones waited for), a copy to pageable memory has filled it. */
+#include "copy.h"
+#include "fault.h"
+#include "memory.h"
+#include "stream.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { STAGE_BYTES = 64 * 1024 };
+
+typedef struct copy_command {
+  sg_command head;
+  sg_copy copy;
+  uint8_t staged[]; /* the source, where it had to be consumed at once */
+} copy_command;
+
+static void copy_body(void *argument) {
+  const sg_copy *c = argument;
+  for (size_t z = 0; z < c->depth; z++)
+    for (size_t y = 0; y < c->rows; y++)
+      memmove((void *)(c->to + z * c->to_slice + y * c->to_pitch),
+              (void *)(c->from + z * c->from_slice + y * c->from_pitch), c->width);
+}
+
+static CUresult run_copy(sg_command *command) {
+  return sg_fault_guard(copy_body, &((copy_command *)command)->copy);
+}
+
+/* One row where the rows lie without gaps. */
+static void flatten(sg_copy *c) {
+  if (c->rows > 1 && c->to_pitch == c->width && c->from_pitch == c->width &&
+      (c->depth == 1 ||
+       (c->to_slice == c->rows * c->width && c->from_slice == c->rows * c->width))) {
+    c->width *= c->rows * c->depth;
+    c->rows = c->depth = 1;
+  }
+}
+
+static size_t extent(const sg_copy *c, size_t pitch, size_t slice) {
+  return (c->depth - 1) * slice + (c->rows - 1) * pitch + c->width;
+}
+
+static bool pageable(uintptr_t address) {
+  sg_range range;
+  return !sg_memory_find(address, &range);
+}
+
+/* Known memory must hold all of the copy; what is not known is the program's pageable memory. */
+static bool fits(uintptr_t address, size_t bytes) {
+  sg_range range;
+  if (!sg_memory_find(address, &range)) return true;
+  return range.kind == SG_RANGE_REGISTERED || bytes <= range.base + range.bytes - address;
+}
+
+static CUresult check(const sg_copy *c) {
+  if (c->rows > 1 && (c->to_pitch < c->width || c->from_pitch < c->width))
+    return CUDA_ERROR_INVALID_VALUE;
+  if (!c->to || !c->from) return CUDA_ERROR_INVALID_VALUE;
+  bool ok = fits(c->to, extent(c, c->to_pitch, c->to_slice)) &&
+            fits(c->from, extent(c, c->from_pitch, c->from_slice));
+  return ok ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static copy_command *new_command(const sg_copy *c, size_t stage_bytes) {
+  copy_command *k = sg_command_new(sizeof *k + stage_bytes, run_copy);
+  if (!k) return NULL;
+  k->copy = *c;
+  return k;
+}
+
+static void stage(copy_command *k) {
+  sg_copy *c = &k->copy;
+  sg_copy in = *c;
+  in.to = (uintptr_t)k->staged;
+  in.to_pitch = c->width;
+  in.to_slice = c->rows * c->width;
+  copy_body(&in);
+  c->from = in.to;
+  c->from_pitch = in.to_pitch;
+  c->from_slice = in.to_slice;
+}
+
+CUresult sg_copy_post(CUstream stream, const sg_copy *copy, sg_when when) {
+  sg_context *context;
+  sg_queue *queue;
+  sg_copy c = *copy;
+  CUresult r = sg_enter_stream(stream, &context, &queue);
+  if (r != CUDA_SUCCESS || !c.width || !c.rows || !c.depth) return r;
+  flatten(&c);
+  r = check(&c);
+  if (r != CUDA_SUCCESS) return r;
+  size_t bytes = c.width * c.rows * c.depth;
+  bool stages = when == SG_LATER && bytes <= STAGE_BYTES && pageable(c.from);
+  bool waits = when == SG_NOW || pageable(c.to) || (!stages && pageable(c.from));
+  copy_command *k = new_command(&c, stages ? bytes : 0);
+  if (!k) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (stages) stage(k);
+  if (waits) return sg_queue_run(queue, &k->head);
+  sg_queue_post(queue, &k->head);
+  return CUDA_SUCCESS;
+}

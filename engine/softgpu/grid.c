@@ -1,0 +1,211 @@
+/* Runs grids. The queue's thread starts alone: a small grid ends before waking anyone would pay.
+   When blocks remain after a moment, or one spins, the grid is published to a pool of threads that
+   take blocks from all published grids. */
+#include "grid.h"
+#include "blocks.h"
+#include "fault.h"
+#include <fenv.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { PUBLISH_AFTER_NS = 20000, POOL_STACK_BYTES = 16 << 20 };
+
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t work, left;
+  sg_grid *first;
+  int threads;
+} pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0};
+
+static __thread uint32_t worker_number; /* 0: a queue's thread; the pool's count from 1 */
+
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* ---- parked blocks */
+
+static void park(sg_grid *g, sg_block *b) {
+  pthread_mutex_lock(&g->lock);
+  b->next = NULL;
+  if (g->parked) g->parked_last->next = b;
+  else g->parked = b;
+  g->parked_last = b;
+  pthread_mutex_unlock(&g->lock);
+}
+
+static sg_block *unpark(sg_grid *g) {
+  pthread_mutex_lock(&g->lock);
+  sg_block *b = g->parked;
+  if (b) g->parked = b->next;
+  pthread_mutex_unlock(&g->lock);
+  return b;
+}
+
+/* ---- one thread's share of a grid */
+
+typedef struct share {
+  sg_grid *grid;
+  sg_block *block; /* in hand: given back after a fault */
+  int64_t start;
+} share;
+
+static bool more_to_start(const sg_grid *g) { return g->next < g->block_count; }
+
+/* The next block that was not started, else one that was parked. */
+static sg_block *next_block(share *s) {
+  sg_grid *g = s->grid;
+  if (g->error) return NULL;
+  uint64_t number = more_to_start(g) ? g->next++ : g->block_count;
+  if (number >= g->block_count) return unpark(g);
+  sg_block *b = sg_block_take(g);
+  if (!b) sg_fault_leave(CUDA_ERROR_OUT_OF_MEMORY);
+  b->abi.smid = worker_number % b->abi.nsmid;
+  sg_block_set(b, number);
+  return b;
+}
+
+static void maybe_publish(share *s) {
+  sg_grid *g = s->grid;
+  if (!g->in_pool && more_to_start(g) && now_ns() - s->start > PUBLISH_AFTER_NS) sg_grid_publish(g);
+}
+
+/* Loop mode: nothing suspends, so that one sg_block serves all. */
+static void run_loop(share *s) {
+  sg_grid *g = s->grid;
+  rm_block_entry entry = (rm_block_entry)g->entry;
+  while ((s->block = next_block(s))) {
+    entry(&s->block->abi);
+    sg_block_give(s->block);
+    if (worker_number == 0) maybe_publish(s);
+  }
+}
+
+static void run_coroutines(share *s) {
+  sg_grid *g = s->grid;
+  while ((s->block = next_block(s))) {
+    if (sg_block_run(s->block) == SG_BLOCK_DONE) {
+      sg_block_give(s->block);
+      if (worker_number == 0) maybe_publish(s);
+      continue;
+    }
+    if (g->block_count > 1) sg_grid_publish(g);
+    if (!more_to_start(g)) sched_yield();
+    park(g, s->block);
+  }
+}
+
+static void share_body(void *argument) {
+  share *s = argument;
+  fesetenv(FE_DFL_ENV); /* the program's rounding and denormal modes are not the GPU's */
+  if (s->grid->info->mode == RM_MODE_LOOP) run_loop(s);
+  else run_coroutines(s);
+}
+
+static void run_share(sg_grid *g) {
+  share s = {.grid = g, .start = g->block_count > 1 ? now_ns() : 0};
+  fenv_t before;
+  fegetenv(&before);
+  CUresult r = sg_fault_guard(share_body, &s);
+  fesetenv(&before);
+  if (r == CUDA_SUCCESS) return;
+  int none = 0;
+  __atomic_compare_exchange_n(&g->error, &none, (int)r, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+  if (s.block) sg_block_give(s.block);
+}
+
+/* ---- the pool */
+
+static bool has_work(const sg_grid *g) { return !g->error && (more_to_start(g) || g->parked); }
+
+static sg_grid *find_work(void) {
+  sg_grid *g = pool.first;
+  while (g && !has_work(g)) g = g->pool_next;
+  return g;
+}
+
+static void *pool_thread(void *argument) {
+  worker_number = (uint32_t)(uintptr_t)argument;
+  sg_fault_prepare_thread();
+  pthread_mutex_lock(&pool.lock);
+  for (;;) {
+    sg_grid *g = find_work();
+    if (!g) {
+      pthread_cond_wait(&pool.work, &pool.lock);
+      continue;
+    }
+    g->helpers++;
+    pthread_mutex_unlock(&pool.lock);
+    run_share(g);
+    pthread_mutex_lock(&pool.lock);
+    if (--g->helpers == 0) pthread_cond_broadcast(&pool.left);
+  }
+  return NULL;
+}
+
+/* Lock held. Threads that can't be made are done without. */
+static void start_pool(void) {
+  sigset_t all, before;
+  pthread_attr_t attributes;
+  sigfillset(&all);
+  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE), sigdelset(&all, SIGILL);
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  for (int n = 1; n < sg_config()->workers; n++) {
+    pthread_t thread;
+    if (pthread_create(&thread, &attributes, pool_thread, (void *)(uintptr_t)n) == 0) pool.threads++;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+}
+
+void sg_grid_publish(sg_grid *g) {
+  if (sg_config()->workers < 2) return;
+  pthread_mutex_lock(&pool.lock);
+  if (!pool.threads) start_pool();
+  if (!g->in_pool) {
+    sg_grid **at = &pool.first;
+    while (*at) at = &(*at)->pool_next;
+    *at = g;
+    g->pool_next = NULL;
+    g->in_pool = true;
+    pthread_cond_broadcast(&pool.work);
+  }
+  pthread_mutex_unlock(&pool.lock);
+}
+
+static void leave_pool(sg_grid *g) {
+  pthread_mutex_lock(&pool.lock);
+  for (sg_grid **at = &pool.first; *at; at = &(*at)->pool_next)
+    if (*at == g) {
+      *at = g->pool_next;
+      break;
+    }
+  while (g->helpers) pthread_cond_wait(&pool.left, &pool.lock);
+  g->in_pool = false;
+  pthread_mutex_unlock(&pool.lock);
+}
+
+CUresult sg_grid_run(sg_grid *g) {
+  static _Atomic uint32_t ids;
+  g->id = ids++;
+  g->next = 0;
+  g->error = 0;
+  g->block_count = (uint64_t)g->blocks[0] * g->blocks[1] * g->blocks[2];
+  pthread_mutex_init(&g->lock, NULL);
+  sg_fault_prepare_thread();
+  do {
+    run_share(g);
+    if (g->in_pool) leave_pool(g);
+  } while (has_work(g)); /* a helper may have parked its block as it left */
+  for (sg_block *b; (b = unpark(g));) sg_block_give(b);
+  if (g->printed) fflush(stdout);
+  pthread_mutex_destroy(&g->lock);
+  return (CUresult)g->error;
+}

@@ -1,0 +1,18 @@
+/* Module images as programs hand them over: found, measured and, where there are several, put in the
+   one form that is hashed and sent to the compile service (kernel_abi.h, part 2). */
+#ifndef SG_IMAGE_H
+#define SG_IMAGE_H
+#include "cuda_types.h"
+
+typedef struct sg_image {
+  const uint8_t *data;
+  size_t bytes;
+  void *owned; /* to be freed, NULL when data is the program's own */
+} sg_image;
+
+/* CUDA_ERROR_INVALID_IMAGE when it is none of PTX, fatbin, ELF, or a wrapper of these. */
+CUresult sg_image_find(const void *image, sg_image *found);
+/* Several images (with their sizes) as one. */
+CUresult sg_image_link(const sg_image *parts, size_t count, sg_image *linked);
+void sg_image_release(sg_image *image);
+#endif

@@ -37,6 +37,7 @@ LINK = [
     "-Wl,-z,nodelete",
     "-Wl,-Bsymbolic",
 ]
+SHARED = ("shim/runtime/integrity.c", "shim/runtime/md2.c")  # both libraries answer CUDA's runtime alike
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 COMPILE = ["-std=gnu11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-pthread", *WARNINGS]
 
@@ -134,7 +135,10 @@ def libraries() -> list[Library]:
     found = [
         Library("remora.shim", shim, first("shim/generated/libcuda.map")),
         Library(
-            "remora.engine.softgpu", files("engine/softgpu/*.c") + softgpu_parts, softgpu_map, links=["-lm"]
+            "remora.engine.softgpu",
+            files("engine/softgpu/*.c", *SHARED) + softgpu_parts,
+            softgpu_map,
+            links=["-lm"],
         ),
     ]
     return [library for library in found if files(f"{library.source_folder}/**/*.c")]

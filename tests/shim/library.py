@@ -14,7 +14,7 @@ FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 
 
 def build(target: Path, *sources: str, flags: tuple[str, ...] = ()) -> Path:
-    """Sources (from the repository's root) as a program or, for *.so, a library whose symbols can be called."""
+    """Sources (from the repository's root) as a program or, for *.so, a library with all its symbols."""
     shared = ["-shared", "-fPIC"] if target.suffix == ".so" else []
     command = [CC, *FLAGS, *shared, "-I.", *flags, *sources, "-o", str(target), "-ldl"]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)

@@ -14,6 +14,9 @@ import typer
 
 from remora import __version__
 from remora.engine.cli.errors import Problem, explain
+from remora.engine.settings import DEFAULT_PORT
+
+HERE = f"127.0.0.1:{DEFAULT_PORT}"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,9 +31,9 @@ app = typer.Typer(
 
     On the machine with the GPU, and on the one without:
 
-        [bold]remora serve --listen 0.0.0.0:4242 --token-file secret[/]
+        [bold]remora serve --listen 0.0.0.0:7401 --token-file secret[/]
 
-        [bold]remora run --server gpubox:4242 --token-file secret -- python train.py[/]
+        [bold]remora run --server gpubox:7401 --token-file secret -- python train.py[/]
     """,
 )
 
@@ -114,7 +117,7 @@ def remora(
     pass
 
 
-@app.command(epilog="Example: remora serve --listen 0.0.0.0:4242 --token-file secret")
+@app.command(epilog="Example: remora serve --listen 0.0.0.0:7401 --token-file secret")
 def serve(
     listen: Annotated[
         str,
@@ -122,7 +125,7 @@ def serve(
             metavar="HOST:PORT",
             help="Address to listen on. One that other machines can reach needs --token-file.",
         ),
-    ] = "127.0.0.1:4242",
+    ] = HERE,
     driver: DriverChoice = Driver.auto,
     token_file: TokenFile = None,
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -137,7 +140,7 @@ def serve(
 @app.command(
     context_settings=PASS_THROUGH,
     epilog="Examples: remora run -- nvidia-program --flag   |   "
-    "remora run -s gpubox:4242 -p 0.25 -- python train.py   |   remora run -n 2 -m 2048 -- ./two_gpus",
+    "remora run -s gpubox:7401 -p 0.25 -- python train.py   |   remora run -n 2 -m 2048 -- ./two_gpus",
 )
 def run(
     command: Command,
@@ -156,14 +159,14 @@ def run(
     leave_as(subcommand.run(command, request))
 
 
-@app.command("list", epilog="Example: remora list --server gpubox:4242 --token-file secret")
+@app.command("list", epilog="Example: remora list --server gpubox:7401 --token-file secret")
 def list_gpus(
     server: Annotated[
         str,
         typer.Option(
             "--server", "-s", envvar="REMORA_ENGINE", metavar="HOST:PORT", help="Where `remora serve` runs."
         ),
-    ] = "127.0.0.1:4242",
+    ] = HERE,
     token_file: TokenFile = None,
 ) -> None:
     """Show a server's GPUs, what is free, and who uses the rest."""

@@ -163,7 +163,7 @@ def test_other_table_of_calls(server: Server, tmp_path: Path) -> None:
 def test_attach_to_no_server(tmp_path: Path) -> None:
     result = shim_alone("127.0.0.1:9", "", tmp_path)
     assert result.status == 5
-    assert "cudaErrorDevicesUnavailable" in result.output
+    assert "cudaErrorNoDevice" in result.output
     one_line(result.errors, "127.0.0.1:9")
 
 

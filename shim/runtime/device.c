@@ -114,8 +114,13 @@ CUresult rm_cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdev
   rm_device *device;
   CUresult status = device_for(ordinal, &device);
   if (status) return status;
-  if (!value || (uint32_t)attribute >= device->attribute_count) return CUDA_ERROR_INVALID_VALUE;
-  *value = is_absent(attribute) ? 0 : is_always(attribute) ? 1 : device->attributes[attribute];
+  if (!value || attribute < 1 || attribute >= CU_DEVICE_ATTRIBUTE_MAX)
+    return CUDA_ERROR_INVALID_VALUE;
+  bool told = (uint32_t)attribute < device->attribute_count; /* else a driver older than this */
+  *value = is_absent(attribute)   ? 0
+           : is_always(attribute) ? 1
+           : told                 ? device->attributes[attribute]
+                                  : 0;
   return CUDA_SUCCESS;
 }
 

@@ -51,7 +51,7 @@ static bool pageable(uintptr_t address) {
 static bool fits(uintptr_t address, size_t bytes) {
   sg_range range;
   if (!sg_memory_find(address, &range)) return true;
-  return range.kind == SG_RANGE_REGISTERED || bytes <= range.base + range.bytes - address;
+  return range.kind == SG_RANGE_REGISTERED || sg_memory_covers(address, bytes);
 }
 
 static CUresult check(const sg_copy *c) {

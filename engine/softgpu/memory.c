@@ -46,7 +46,14 @@ bool sg_memory_find(uintptr_t address, sg_range *range) {
 
 bool sg_memory_covers(uintptr_t address, size_t bytes) {
   sg_range r;
-  return sg_memory_find(address, &r) && bytes <= r.base + r.bytes - address;
+  while (sg_memory_find(address, &r)) {
+    size_t held = r.base + r.bytes - address;
+    if (bytes <= held) return true;
+    if (r.kind != SG_RANGE_MAPPED) return false; /* only mappings may stand side by side */
+    address += held;
+    bytes -= held;
+  }
+  return false;
 }
 
 bool sg_memory_add(sg_range *range) {

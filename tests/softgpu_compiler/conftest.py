@@ -1,0 +1,28 @@
+"""The software GPU in this process, with an object cache of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.softgpu_compiler.device import Driver, Module
+from tests.programs.toolchain import build
+
+SOURCE = Path(__file__).with_name("kernels.cu")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    """The driver library, loaded once."""
+    os.environ["REMORA_SOFTGPU_CACHE"] = str(tmp_path_factory.mktemp("softgpu") / "cache")
+    os.environ.setdefault("REMORA_SOFTGPU_PYTHON", sys.executable)
+    return Driver()
+
+
+@pytest.fixture(scope="session")
+def kernels(driver: Driver) -> Module:
+    """The textbook kernels."""
+    return driver.load(build(SOURCE, "-fatbin", "-gencode=arch=compute_75,code=compute_75").read_bytes())

@@ -38,7 +38,7 @@ def run(
     check(request)
     with leased(request) as (server, lease):
         settings = environment.for_remote(os.environ, server=server, ticket=lease.ticket, stats=stats)
-        if is_softgpu(lease):
+        if lease.driver == "softgpu":
             announce(environment.prefer_ptx(settings))
         try:
             return process.run(command, settings, watch)
@@ -79,10 +79,6 @@ def lease_at(server: str, secret: str | None, request: Request) -> client.Lease:
         )
     except EngineError as error:
         raise Problem(str(error)) from None
-
-
-def is_softgpu(lease: client.Lease) -> bool:
-    return any("Software GPU" in device["name"] for device in lease.devices)
 
 
 def announce(settings: Sequence[str]) -> None:

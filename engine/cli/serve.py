@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from remora.engine.cli import token
@@ -26,26 +28,28 @@ def serve(listen: str, driver: str, token_file: Path | None, ready_fd: int | Non
     secret = token.read(token_file)
     from remora.engine.server import Server
 
-    ends = {signal.SIGTERM, signal.SIGINT}
+    logging.basicConfig(level=logging.INFO, format="remora: %(message)s", stream=sys.stderr)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     try:
         server = Server(listen=listen, driver=driver, token=secret)
         server.start()
     except EngineError as error:
         raise Problem(str(error)) from None
     try:
-        tell(server.address, ready_fd)
-        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-        signal.sigwait(ends)
+        if ready_fd is not None:
+            tell(server.address, ready_fd)
+        while not ended.wait(3600):
+            pass
     finally:
         server.stop()
 
 
-def tell(address: str, ready_fd: int | None) -> None:
-    """Says that the server accepts sessions: to a person, and to whoever started us."""
-    print(f"remora: serving at {address}; end with Ctrl-C", file=sys.stderr)
-    if ready_fd is not None:
-        os.write(ready_fd, f"{address}\n".encode())
-        os.close(ready_fd)
+def tell(address: str, ready_fd: int) -> None:
+    """Tells whoever started us that the server accepts sessions."""
+    os.write(ready_fd, f"{address}\n".encode())
+    os.close(ready_fd)
 
 
 def end_with_parent() -> None:

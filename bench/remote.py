@@ -14,9 +14,11 @@ from pathlib import Path
 
 from remora.bench.placement import Placement
 from remora.bench.programs import BUILT, BenchError, Program, build, placed
+from remora.engine import client
 
-REMORA = [sys.executable, "-m", "remora.engine.cli"]
+REMORA = [sys.executable, "-c", "from remora.engine.cli import main; main()"]
 START_SECONDS = 30
+SETTLE_SECONDS = 0.05  # an answer is counted just after it was sent
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,28 @@ class Server:
         return Program(command, self.placement.client, dict(os.environ))
 
     def operations(self) -> Operations:
-        """What the engine says it did for the one session that is attached now."""
-        from remora.engine import client
+        """What the engine says it did for the one session that is attached, once it has come to rest."""
+        now = self._operations()
+        while True:
+            earlier = now
+            time.sleep(SETTLE_SECONDS)
+            now = self._operations()
+            if now == earlier:
+                return now
 
+    def _operations(self) -> Operations:
         sessions = client.stats(self.address)["sessions"]
         if len(sessions) != 1:
             raise BenchError(f"one session was expected, the engine has {len(sessions)}")
         return Operations(int(sessions[0]["calls"]), int(sessions[0]["answers"]))
 
     def _await_door(self) -> None:
-        host, port = self.address.split(":")
         deadline = time.monotonic() + START_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                socket.create_connection((host, int(port)), 1).close()
+                client.list_gpus(self.address)
                 return
-            except OSError:
+            except client.EngineError:
                 time.sleep(0.05)
         self.close()
         raise BenchError(f"remora serve does not answer; it said:\n{Path(self.log).read_text()[-2000:]}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import struct
 import sys
 from collections.abc import Iterator
@@ -146,6 +147,22 @@ def memory() -> None:
     check("empty fill", probe.run(record(fill, struct.pack("<QI4xQQ", session.OUTSIDE, 7, 0, 16)))[0], 0)
 
 
+def noise() -> None:
+    """Records with random bytes and sizes are refused or executed: no length in them is believed."""
+    chance = random.Random(1)
+    for _ in range(30000):
+        case = chance.choice(CASES)
+        body = bytearray(bytes.fromhex(case.request_bytes))
+        for _ in range(chance.randrange(4)):
+            if body:
+                body[chance.randrange(len(body))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+        if chance.random() < 0.3:
+            body += chance.randbytes(chance.randrange(40))
+        status, answer = probe.run(record(case, bytes(body)))
+        known = status in (0, BAD_RECORD, INVALID_VALUE, INVALID_HANDLE)
+        check(f"{case.name} {body.hex()}", (known, len(answer) <= 65536), (True, True))
+
+
 def missing() -> None:
     """A driver that lacks a call: not supported, instead of an exception or success."""
     for case in cuda_cases():
@@ -153,5 +170,5 @@ def missing() -> None:
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (golden, sizes, unknown, forged, memory, missing)}[sys.argv[2]]()
+    {f.__name__: f for f in (golden, sizes, unknown, forged, memory, noise, missing)}[sys.argv[2]]()
     print(f"done {Path(sys.argv[1]).name and sys.argv[2]}")

@@ -18,7 +18,7 @@ int cuGetProcAddress_v2(const char *symbol, void **pfn, int version, unsigned lo
 """
 
 
-@pytest.mark.parametrize("part", ["golden", "sizes", "unknown", "forged", "memory"])
+@pytest.mark.parametrize("part", ["golden", "sizes", "unknown", "forged", "memory", "noise"])
 def test_dispatch(part: str, package: Path, recorder: Path) -> None:
     harness.dispatch_program(part, package, recorder)
 

@@ -85,7 +85,7 @@ def test_one_line_is_enough_for_a_plain_call(new_root: Path, tmp_path: Path) -> 
         assert f"| `{name}` | {mode} |" in page
     package = harness.dispatch_package(tmp_path / "package", new_root)
     driver = harness.recorder(tmp_path / "libcuda.so.1", new_root)
-    for part in ("golden", "sizes"):
+    for part in ("golden", "sizes", "noise"):
         harness.dispatch_program(part, package, driver, new_root / "tests/protocol/generated")
 
 

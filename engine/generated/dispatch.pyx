@@ -218,6 +218,16 @@ cdef int32_t do_cuFuncLoad(Session *s, Call *c) except? RAISED nogil:
     return cydriver.cuFuncLoad(function)
 
 
+cdef int32_t do_cuFuncIsLoaded(Session *s, Call *c) except? RAISED nogil:
+    cdef const rm_q_cuFuncIsLoaded *q = <const rm_q_cuFuncIsLoaded *>(c.record + 1)
+    cdef rm_a_cuFuncIsLoaded *a = <rm_a_cuFuncIsLoaded *>c.answer
+    cdef cydriver.CUfunction function
+    cdef int32_t status
+    status = find_kernel(s, c, q.function, &function)
+    if status: return status
+    return cydriver.cuFuncIsLoaded(<cydriver.CUfunctionLoadingState *>&a.state, function)
+
+
 cdef int32_t do_cuOccupancyMaxActiveBlocksPerMultiprocessor(Session *s, Call *c) except? RAISED nogil:
     cdef const rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor *q = <const rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor *>(c.record + 1)
     cdef rm_a_cuOccupancyMaxActiveBlocksPerMultiprocessor *a = <rm_a_cuOccupancyMaxActiveBlocksPerMultiprocessor *>c.answer
@@ -469,6 +479,7 @@ handlers[RM_CALL_global_get] = <Handler>do_global_get
 handlers[RM_CALL_cuFuncSetCacheConfig] = <Handler>do_cuFuncSetCacheConfig
 handlers[RM_CALL_cuFuncSetSharedMemConfig] = <Handler>do_cuFuncSetSharedMemConfig
 handlers[RM_CALL_cuFuncLoad] = <Handler>do_cuFuncLoad
+handlers[RM_CALL_cuFuncIsLoaded] = <Handler>do_cuFuncIsLoaded
 handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor] = <Handler>do_cuOccupancyMaxActiveBlocksPerMultiprocessor
 handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags] = <Handler>do_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
 handlers[RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock] = <Handler>do_cuOccupancyAvailableDynamicSMemPerBlock

@@ -79,6 +79,7 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_CALL_cuFuncSetCacheConfig
     enum: RM_CALL_cuFuncSetSharedMemConfig
     enum: RM_CALL_cuFuncLoad
+    enum: RM_CALL_cuFuncIsLoaded
     enum: RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
     enum: RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock
@@ -155,6 +156,8 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_A_SIZE_cuFuncSetSharedMemConfig
     enum: RM_Q_SIZE_cuFuncLoad
     enum: RM_A_SIZE_cuFuncLoad
+    enum: RM_Q_SIZE_cuFuncIsLoaded
+    enum: RM_A_SIZE_cuFuncIsLoaded
     enum: RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_A_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
@@ -295,6 +298,11 @@ cdef extern from "shim/generated/records.h" nogil:
         uint8_t pad0[4]
     ctypedef struct rm_q_cuFuncLoad:
         uint64_t function
+    ctypedef struct rm_q_cuFuncIsLoaded:
+        uint64_t function
+    ctypedef struct rm_a_cuFuncIsLoaded:
+        int32_t state
+        uint8_t pad0[4]
     ctypedef struct rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor:
         uint64_t func
         int32_t blockSize

@@ -531,7 +531,11 @@ CUresult cuFuncGetParamInfo(CUfunction func, size_t paramIndex, size_t *paramOff
   return rm_cuFuncGetParamInfo(func, paramIndex, paramOffset, paramSize);
 }
 
-UNSUPPORTED(cuFuncIsLoaded)
+EXPORT CUresult cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function);
+CUresult cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
+  rm_count(RM_SYM_cuFuncIsLoaded);
+  return rm_cuFuncIsLoaded(state, function);
+}
 
 EXPORT CUresult cuFuncLoad(CUfunction function);
 CUresult cuFuncLoad(CUfunction function) {

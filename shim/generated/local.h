@@ -159,6 +159,7 @@ CUresult rm_cuCtxResetPersistingL2Cache(void);
 CUresult rm_cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config);
 CUresult rm_cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config);
 CUresult rm_cuFuncLoad(CUfunction function);
+CUresult rm_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function);
 CUresult rm_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize);
 CUresult rm_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize, unsigned int flags);
 CUresult rm_cuOccupancyAvailableDynamicSMemPerBlock(size_t *dynamicSmemSize, CUfunction func, int numBlocks, int blockSize);

@@ -22,7 +22,7 @@ typedef struct rm_op_info {
   uint16_t q_size, a_size;     /* of the structs; 0: none */
 } rm_op_info;
 
-#define RM_TABLE_HASH 0x7f726f40684de110ull
+#define RM_TABLE_HASH 0x43c059e4f3402bbfull
 
 enum rm_call_op {
   RM_CALL_cuCtxGetLimit = 64,
@@ -47,6 +47,7 @@ enum rm_call_op {
   RM_CALL_cuFuncSetCacheConfig = 90,
   RM_CALL_cuFuncSetSharedMemConfig = 91,
   RM_CALL_cuFuncLoad = 92,
+  RM_CALL_cuFuncIsLoaded = 93,
   RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor = 96,
   RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags = 97,
   RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock = 98,
@@ -341,6 +342,22 @@ _Static_assert(sizeof(rm_q_cuFuncLoad) == RM_Q_SIZE_cuFuncLoad, "rm_q_cuFuncLoad
 _Static_assert(offsetof(rm_q_cuFuncLoad, function) == 0, "rm_q_cuFuncLoad.function");
 
 #define RM_A_SIZE_cuFuncLoad 0
+
+#define RM_Q_SIZE_cuFuncIsLoaded 8
+typedef struct rm_q_cuFuncIsLoaded {
+  uint64_t function;
+} rm_q_cuFuncIsLoaded;
+_Static_assert(sizeof(rm_q_cuFuncIsLoaded) == RM_Q_SIZE_cuFuncIsLoaded, "rm_q_cuFuncIsLoaded");
+_Static_assert(offsetof(rm_q_cuFuncIsLoaded, function) == 0, "rm_q_cuFuncIsLoaded.function");
+
+#define RM_A_SIZE_cuFuncIsLoaded 8
+typedef struct rm_a_cuFuncIsLoaded {
+  int32_t state;
+  uint8_t pad0[4];
+} rm_a_cuFuncIsLoaded;
+_Static_assert(sizeof(rm_a_cuFuncIsLoaded) == RM_A_SIZE_cuFuncIsLoaded, "rm_a_cuFuncIsLoaded");
+_Static_assert(offsetof(rm_a_cuFuncIsLoaded, state) == 0, "rm_a_cuFuncIsLoaded.state");
+_Static_assert(offsetof(rm_a_cuFuncIsLoaded, pad0) == 4, "rm_a_cuFuncIsLoaded.pad0");
 
 #define RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor 24
 typedef struct rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor {

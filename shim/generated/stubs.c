@@ -116,6 +116,23 @@ CUresult rm_cuFuncLoad(CUfunction function) {
   return rm_call_wait(&call, NULL, 0);
 }
 
+CUresult rm_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
+  if (!state) return CUDA_ERROR_INVALID_VALUE;
+  uint64_t function_id;
+  CUresult status;
+  if ((status = rm_id_kernel(function, &function_id))) return status;
+  rm_call call;
+  status = rm_call_begin(&call, RM_CALL_cuFuncIsLoaded, RM_Q_SIZE_cuFuncIsLoaded);
+  if (status) return status;
+  rm_q_cuFuncIsLoaded *q = call.body;
+  q->function = function_id;
+  rm_a_cuFuncIsLoaded a;
+  status = rm_call_wait(&call, &a, RM_A_SIZE_cuFuncIsLoaded);
+  if (status) return status;
+  *state = a.state;
+  return CUDA_SUCCESS;
+}
+
 CUresult rm_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize) {
   if (!numBlocks) return CUDA_ERROR_INVALID_VALUE;
   uint64_t func_id;

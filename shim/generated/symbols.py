@@ -121,7 +121,7 @@ SYMBOLS: tuple[tuple[str, str], ...] = (
     ("cuFuncGetModule", "local"),
     ("cuFuncGetName", "local"),
     ("cuFuncGetParamInfo", "manual"),
-    ("cuFuncIsLoaded", "none"),
+    ("cuFuncIsLoaded", "call"),
     ("cuFuncLoad", "call"),
     ("cuFuncSetAttribute", "manual"),
     ("cuFuncSetBlockShape", "none"),

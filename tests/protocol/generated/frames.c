@@ -213,6 +213,14 @@ static void frame_cuFuncLoad(void) {
   rm_cuFuncLoad((CUfunction)0x807060504030201ull);
 }
 
+static void frame_cuFuncIsLoaded(void) {
+  static const uint8_t answer[] = {1, 2, 3, 4, 0, 0, 0, 0};
+  reply = answer;
+  CUfunctionLoadingState state;
+  rm_cuFuncIsLoaded(&state, (CUfunction)0x807060504030201ull);
+  print_out("state", &state, sizeof state);
+}
+
 static void frame_cuOccupancyMaxActiveBlocksPerMultiprocessor(void) {
   static const uint8_t answer[] = {1, 2, 3, 4, 0, 0, 0, 0};
   reply = answer;
@@ -478,6 +486,7 @@ int main(void) {
   frame_cuFuncSetCacheConfig();
   frame_cuFuncSetSharedMemConfig();
   frame_cuFuncLoad();
+  frame_cuFuncIsLoaded();
   frame_cuOccupancyMaxActiveBlocksPerMultiprocessor();
   frame_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags();
   frame_cuOccupancyAvailableDynamicSMemPerBlock();

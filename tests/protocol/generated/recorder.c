@@ -86,6 +86,13 @@ CUresult rm_cuFuncLoad(CUfunction function) {
   add_number((unsigned long long)function);
   return CUDA_SUCCESS;
 }
+CUresult rm_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
+  add("cuFuncIsLoaded");
+  static const uint8_t answer[] = {1, 2, 3, 4, 0, 0, 0, 0};
+  give(state, answer + 0, sizeof *state);
+  add_number((unsigned long long)function);
+  return CUDA_SUCCESS;
+}
 CUresult rm_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize) {
   add("cuOccupancyMaxActiveBlocksPerMultiprocessor");
   static const uint8_t answer[] = {1, 2, 3, 4, 0, 0, 0, 0};

@@ -10,7 +10,7 @@ enum { MAX_THREADS = 1024, MAX_SHARED = 99 * 1024, STATIC_SHARED = 48 * 1024, WO
 typedef struct launch_command {
   sg_command head;
   sg_grid grid;
-  uint32_t *workspace; /* of a cooperative launch, in device memory's terms: any address will do */
+  uint32_t *workspace; /* of a cooperative launch */
   _Alignas(16) uint8_t params[];
 } launch_command;
 
@@ -85,14 +85,15 @@ static CUresult run_launch(sg_command *command) {
 
 static void end_launch(sg_command *command) { free(((launch_command *)command)->workspace); }
 
-/* The workspace that grid-wide synchronisation finds through %envreg1 and %envreg2. */
+/* The workspace that grid-wide synchronisation finds through %envreg1 (high half of its address) and
+   %envreg2 (low half): its size, then the barrier (cooperative_groups/details/driver_abi.h). */
 static bool add_workspace(launch_command *c) {
   c->workspace = aligned_alloc(WORKSPACE_BYTES, WORKSPACE_BYTES);
   if (!c->workspace) return false;
   memset(c->workspace, 0, WORKSPACE_BYTES);
   c->workspace[0] = WORKSPACE_BYTES;
-  c->grid.envreg[1] = (uint32_t)(uintptr_t)c->workspace;
-  c->grid.envreg[2] = (uint32_t)((uint64_t)(uintptr_t)c->workspace >> 32);
+  c->grid.envreg[1] = (uint32_t)((uint64_t)(uintptr_t)c->workspace >> 32);
+  c->grid.envreg[2] = (uint32_t)(uintptr_t)c->workspace;
   return true;
 }
 

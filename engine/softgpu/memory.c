@@ -44,16 +44,16 @@ bool sg_memory_find(uintptr_t address, sg_range *range) {
   return found;
 }
 
+/* Adjacent mappings count as one: an allocation may lie on several pieces of physical memory. */
 bool sg_memory_covers(uintptr_t address, size_t bytes) {
-  sg_range r;
-  while (sg_memory_find(address, &r)) {
-    size_t held = r.base + r.bytes - address;
-    if (bytes <= held) return true;
-    if (r.kind != SG_RANGE_MAPPED) return false; /* only mappings may stand side by side */
-    address += held;
-    bytes -= held;
+  uintptr_t end = address + bytes;
+  pthread_rwlock_rdlock(&lock);
+  for (size_t i = sg_ranges_after(&table, address); address < end && i < table.count; i++) {
+    if (table.at[i].base > address) break;
+    address = table.at[i].base + table.at[i].bytes;
   }
-  return false;
+  pthread_rwlock_unlock(&lock);
+  return address >= end;
 }
 
 bool sg_memory_add(sg_range *range) {

@@ -23,6 +23,6 @@ bool sg_memory_find(uintptr_t address, sg_range *range);
 bool sg_memory_add(sg_range *range);
 /* Takes a range that starts at the address out of the table. */
 bool sg_memory_remove(uintptr_t address, sg_range_kind kind, sg_range *range);
-/* Whether all of [address, address + bytes) is one range that kernels may use. */
+/* Whether ranges without a gap between them hold all of [address, address + bytes). */
 bool sg_memory_covers(uintptr_t address, size_t bytes);
 #endif

@@ -1,4 +1,6 @@
-"""The numbers of ../kernel_abi.h that the translator and the service use. A test compares them with the header."""
+"""The numbers of ../kernel_abi.h that the translator and the service use. A test compares them with the
+header.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The cache folder: descriptions and objects by key, one subfolder for each environment that made them.
 
-Private to its user (mode 0700, owner checked), files appear complete (by rename), and the least recently used ones go
-when the folder grows beyond its bound. ../kernel_abi.h describes the names and the `environment` file, through which
-the driver finds objects without starting Python.
+Private to its user (mode 0700, owner checked), files appear complete (by rename), and the least recently
+used ones go when the folder grows beyond its bound. ../kernel_abi.h describes the names and the
+`environment` file, through which the driver finds objects without starting Python.
 """
 
 from __future__ import annotations

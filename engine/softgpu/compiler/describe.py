@@ -1,4 +1,6 @@
-"""A module's description as the driver reads it: kernels, parameters, variables (../kernel_abi.h, part 2)."""
+"""A module's description as the driver reads it: kernels, parameters, variables (../kernel_abi.h, part
+2).
+"""
 
 from __future__ import annotations
 
@@ -124,7 +126,8 @@ class Writer:
             places.append(place)
             place = align_up(place + len(table), 16)
         head = abi.DESC.pack(
-            abi.DESC_MAGIC, abi.KERNEL_ABI, place, version_number(self.m.version), target_number(self.m.target),
+            abi.DESC_MAGIC, abi.KERNEL_ABI, place, version_number(self.m.version),
+            target_number(self.m.target),
             abi.MODULE_FUNCTIONS * bool(self.m.taken_functions()),
             len(self.kernels) // abi.DESC_KERNEL.size, len(self.params) // abi.DESC_PARAM.size,
             len(self.variables) // abi.DESC_VARIABLE.size, len(self.references) // abi.DESC_REFERENCE.size, 0,

@@ -1,7 +1,9 @@
-"""Module images: PTX text, fatbins, ELF files, and several of these linked. Finds the PTX that the device can use.
+"""Module images: PTX text, fatbins, ELF files, and several of these linked. Finds the PTX that the
+device can use.
 
-Every length is checked before it is used: an image is what a client sent. The fatbin layout is the one that public
-readers of the format agree on; flag and field meanings were checked against what nvcc 13 writes.
+Every length is checked before it is used: an image is what a client sent. The fatbin layout is the one
+that public readers of the format agree on; flag and field meanings were checked against what nvcc 13
+writes.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from remora.engine.softgpu.compiler.errors import ImageError, NoPtxError
 CAPABILITY = 120  # what the driver reports: 10 * major + minor
 FATBIN_MAGIC = 0xBA55ED50
 HEADER = struct.Struct("<IHHQ")  # magic, version, header bytes, payload bytes
-# kind, version, header bytes, padded payload bytes, compressed bytes, options, minor, major, arch, name place, name
-# bytes, flags, zero, uncompressed bytes
+# kind, version, header bytes, padded payload bytes, compressed bytes, options, minor, major, arch, name
+# place, name bytes, flags, zero, uncompressed bytes
 ENTRY = struct.Struct("<HHIQIIHHIIIQQQ")
 KIND_PTX, KIND_ELF = 1, 2
 FLAG_ZSTD, FLAG_LZ4 = 0x8000, 0x2000
@@ -146,8 +148,8 @@ def ptx_bytes(image: bytes, depth: int = 0) -> bytes:
         return _plain_text(_from_fatbin(image))
     if image.startswith(ELF_MAGIC):
         raise NoPtxError(
-            "the image is machine code of a real GPU (a cubin), and the software GPU runs PTX: compile to PTX instead "
-            "(CuPy: CUPY_COMPILE_WITH_PTX=1)"
+            "the image is machine code of a real GPU (a cubin), and the software GPU runs PTX: "
+            "compile to PTX instead (CuPy: CUPY_COMPILE_WITH_PTX=1)"
         )
     return _plain_text(image)
 

@@ -1,4 +1,6 @@
-"""What can be told from a function's shape: loops, which instructions wait for other threads, who may exit."""
+"""What can be told from a function's shape: loops, which instructions wait for other threads, who may
+exit.
+"""
 
 from __future__ import annotations
 

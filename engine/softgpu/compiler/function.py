@@ -1,7 +1,8 @@
-"""One PTX function as LLVM IR: registers, operands and results. The opcodes are in arith.py, memory.py and the others.
+"""One PTX function as LLVM IR: registers, operands and results. The opcodes are in arith.py, memory.py
+and the others.
 
-A register is a stack slot that LLVM turns into SSA form. Registers that always hold a pointer are kept as pointers
-(pointers.py), so that LLVM sees addresses being computed rather than integers.
+A register is a stack slot that LLVM turns into SSA form. Registers that always hold a pointer are kept
+as pointers (pointers.py), so that LLVM sees addresses being computed rather than integers.
 """
 
 from __future__ import annotations

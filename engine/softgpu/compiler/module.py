@@ -1,7 +1,7 @@
 """A PTX module: found by a quick scan of its text, parsed only where someone asks.
 
-The scan looks at braces and semicolons outside functions, so a library module of tens of megabytes is indexed in
-well under a second. Functions are parsed (and kept) one by one.
+The scan looks at braces and semicolons outside functions, so a library module of tens of megabytes is
+indexed in well under a second. Functions are parsed (and kept) one by one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from remora.engine.softgpu.compiler.declarations import Declarations
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
-from remora.engine.softgpu.compiler.parser import LINKAGE, Declarations, FunctionParser
+from remora.engine.softgpu.compiler.parser import LINKAGE, FunctionParser
 from remora.engine.softgpu.compiler.syntax import Function, Ref, Sym, Var
 
 COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)

@@ -15,9 +15,12 @@ def machine() -> llvm.TargetMachine:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=OPTIMISE, reloc="pic",
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=OPTIMISE,
+        reloc="pic",
         codemodel="small",
-    )  # fmt: skip
+    )
 
 
 def llvm_version() -> str:

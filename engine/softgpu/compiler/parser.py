@@ -1,16 +1,16 @@
-"""PTX text to syntax: one function or one variable declaration at a time, by recursive descent over tokens.
+"""Functions from PTX text, one at a time, by recursive descent over tokens.
 
-Registers declared in inner scopes are renamed, so that names are unique in a function. Damaged text gives a PtxError
-with the position; nothing here loops without taking a token.
+Registers declared in inner scopes are renamed, so that names are unique in a function. Damaged text
+gives a PtxError with the position; nothing here loops without taking a token.
 """
 
 from __future__ import annotations
 
 import re
 
+from remora.engine.softgpu.compiler.declarations import SPACES, Declarations
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.syntax import (
-    Bits,
     Function,
     Group,
     Instr,
@@ -20,245 +20,21 @@ from remora.engine.softgpu.compiler.syntax import (
     Not,
     Operand,
     Pair,
-    Ref,
     Reg,
     Sink,
     Special,
     Sym,
-    Var,
     Vec,
 )  # fmt: skip
+from remora.engine.softgpu.compiler.tokens import float_bits, number
 from remora.engine.softgpu.compiler.types import SIZE
 
-TOKEN = re.compile(
-    r"""\s*(?:
-  (?P<float>0[fF][0-9a-fA-F]{8}(?![0-9a-fA-F]) | 0[dD][0-9a-fA-F]{16}) |
-  (?P<number>0[xX][0-9a-fA-F]+U? | 0[bB][01]+U? | \d+\.\d*(?:[eE][-+]?\d+)? | \d+[eE][-+]\d+ | \d+U?) |
-  (?P<word>[%$._A-Za-z][\w$.]*(?:::[\w.]+)*) |
-  (?P<string>"(?:[^"\\\n]|\\.)*") |
-  (?P<sign><<|>>|==|!=|<=|>=|&&|\|\||[-+*/{}()\[\];:,<>=@!|&~^?])
-)""",
-    re.VERBOSE,
-)
-SPACES = frozenset({".local", ".shared", ".param", ".global", ".const"})
 LINKAGE = frozenset({".visible", ".extern", ".weak", ".common"})
 LIMITS = frozenset(
-    {".maxntid", ".reqntid", ".minnctapersm", ".maxnctapersm", ".maxnreg", ".reqnctapercluster", ".maxclusterrank",
-     ".abi_preserve", ".abi_preserve_control"}
+    {".maxntid", ".reqntid", ".minnctapersm", ".maxnctapersm", ".maxnreg", ".reqnctapercluster",
+     ".maxclusterrank", ".abi_preserve", ".abi_preserve_control"}
 )  # fmt: skip
 NUMBERED = re.compile(r"(.*?)(\d+)$")
-MAX_BYTES = 1 << 40  # a variable larger than this is damage, not data
-
-
-def number(text: str) -> int | float:
-    """The value of a PTX number literal."""
-    digits = text.rstrip("U")
-    head = digits[:2].lower()
-    if head == "0x":
-        return int(digits, 16)
-    if head == "0b":
-        return int(digits, 2)
-    if "." in digits or "e" in digits or "E" in digits:
-        return float(digits)
-    if len(digits) > 1 and digits[0] == "0":
-        try:
-            return int(digits, 8)
-        except ValueError as error:
-            raise PtxError(f"bad octal number {text}") from error
-    return int(digits)
-
-
-def float_bits(text: str) -> Bits:
-    """0f... or 0d..."""
-    return Bits(int(text[2:], 16), 32 if text[1] in "fF" else 64)
-
-
-class Tokens:
-    """A cursor over the tokens of text[start:end]; the list ends in an empty token."""
-
-    def __init__(self, text: str, start: int, end: int) -> None:
-        self.kinds: list[str] = []
-        self.texts: list[str] = []
-        self.places: list[int] = []
-        self.i = 0
-        pos = start
-        for match in iter(TOKEN.scanner(text, start, end).match, None):
-            kind = match.lastgroup or ""
-            self.kinds.append(kind)
-            self.texts.append(match.group(kind))
-            pos = match.end()
-            self.places.append(match.start(kind))
-        if text[pos:end].strip():
-            raise PtxError(f"unexpected text {text[pos:end].strip()[:20]!r}", pos)
-        for _ in range(2):  # peek(1) at the end is legal
-            self.kinds.append("end")
-            self.texts.append("")
-            self.places.append(end)
-
-    @property
-    def pos(self) -> int:
-        return self.places[self.i]
-
-    @property
-    def kind(self) -> str:
-        return self.kinds[self.i]
-
-    def peek(self, ahead: int = 0) -> str:
-        return self.texts[self.i + ahead]
-
-    def next(self) -> str:
-        if self.kinds[self.i] == "end":
-            raise PtxError("the text ends in the middle of a statement", self.pos)
-        self.i += 1
-        return self.texts[self.i - 1]
-
-    def accept(self, text: str) -> bool:
-        if self.texts[self.i] != text or self.kinds[self.i] == "end":
-            return False
-        self.i += 1
-        return True
-
-    def expect(self, text: str) -> None:
-        if not self.accept(text):
-            raise PtxError(f"expected {text!r}, found {self.peek()!r}", self.pos)
-
-    def skip_past(self, text: str) -> None:
-        while self.next() != text:
-            pass
-
-    def integer(self) -> int:
-        """A signed integer literal."""
-        negative = self.accept("-")
-        if self.kind != "number":
-            raise PtxError(f"expected a number, found {self.peek()!r}", self.pos)
-        value = number(self.next())
-        if isinstance(value, float):
-            raise PtxError("expected a whole number", self.pos)
-        return -value if negative else value
-
-
-class Declarations:
-    """Variable and parameter declarations."""
-
-    def __init__(self, text: str, start: int = 0, end: int | None = None) -> None:
-        self.t = Tokens(text, start, len(text) if end is None else end)
-
-    def variables(self, one: bool = False) -> list[Var]:
-        """`.space attributes name[..] = init, ...;` (a parameter: only one, no semicolon)."""
-        t = self.t
-        space = t.next()[1:]
-        kind, vector, align, managed = self.attributes()
-        found: list[Var] = []
-        while True:
-            found += self.declarator(space, kind, vector, align, managed)
-            if one or not t.accept(","):
-                break
-        t.accept(";")
-        return found
-
-    def attributes(self) -> tuple[str, int, int, bool]:
-        t = self.t
-        kind, vector, align, managed = "", 1, 0, False
-        while t.peek().startswith("."):
-            word = t.next()
-            if word == ".align":
-                align = t.integer()
-                if align < 1 or align & (align - 1) or align > 1 << 20:
-                    raise PtxError(f"bad alignment {align}", t.pos)
-            elif word == ".attribute":
-                t.expect("(")
-                while (attribute := t.next()) != ")":
-                    managed |= attribute == ".managed"
-            elif word in (".v2", ".v4", ".v8"):
-                vector = int(word[2:])
-            elif word[1:] in SIZE:
-                kind = word[1:]
-            elif word == ".ptr":
-                while t.peek() in SPACES:
-                    t.next()
-            else:
-                raise UnsupportedError(f"variable attribute {word}", t.pos)
-        if not kind:
-            raise PtxError("a declaration without a type", t.pos)
-        return kind, vector, align, managed
-
-    def declarator(self, space: str, kind: str, vector: int, align: int, managed: bool) -> list[Var]:
-        t = self.t
-        name, size = t.next(), SIZE[kind]
-        if t.accept("<"):  # name<4>: name0 .. name3
-            count = t.integer()
-            t.expect(">")
-            if not 0 <= count < 1 << 16:
-                raise PtxError("too many variables", t.pos)
-            return [
-                Var(space, kind, f"{name}{i}", align or size, 1, size, managed=managed) for i in range(count)
-            ]
-        count = vector
-        while t.accept("["):
-            count *= 0 if t.peek() == "]" else t.integer()
-            t.expect("]")
-        init = self.initializer() if t.accept("=") else None
-        if init is not None and count == 0:
-            count = len(init)
-        if not 0 <= count * size <= MAX_BYTES or (init is not None and len(init) > count):
-            raise PtxError(f"bad size of variable {name}", t.pos)
-        return [Var(space, kind, name, align or size * vector, count, size * count, init, managed=managed)]
-
-    def initializer(self) -> list[int | float | Bits | Ref]:
-        t = self.t
-        if t.accept("{"):
-            items: list[int | float | Bits | Ref] = []
-            while not t.accept("}"):
-                items += self.initializer()
-                t.accept(",")
-            return items
-        negative = False
-        while t.peek() in ("+", "-"):
-            negative ^= t.next() == "-"
-        kind, word = t.kind, t.next()
-        if kind == "float":
-            return [float_bits(word)]
-        if kind == "number":
-            value = number(word)
-            if t.accept("("):  # 0xFF00(symbol): one byte of an address
-                inner = self.initializer()
-                t.expect(")")
-                if (
-                    len(inner) != 1
-                    or not isinstance(inner[0], Ref)
-                    or not isinstance(value, int)
-                    or not value
-                ):
-                    raise PtxError("bad masked initializer", t.pos)
-                shift = (value & -value).bit_length() - 1
-                return [Ref(inner[0].name, inner[0].offset, shift, one_byte=True)]
-            return [-value if negative else value]
-        if kind != "word":
-            raise PtxError(f"bad initializer {word!r}", t.pos)
-        if word == "generic":
-            t.expect("(")
-            word = t.next()
-            inner_offset = t.integer() if t.accept("+") else 0
-            t.expect(")")
-            return [Ref(word, inner_offset + (t.integer() if t.accept("+") else 0))]
-        return [Ref(word, t.integer() if t.accept("+") else 0)]
-
-    def parameters(self) -> list[Var]:
-        t = self.t
-        t.expect("(")
-        found: list[Var] = []
-        while not t.accept(")"):
-            if t.accept(".reg"):
-                kind = t.next()[1:]
-                if kind not in SIZE:
-                    raise PtxError(f"unknown type .{kind}", t.pos)
-                found.append(Var("reg", kind, t.next(), SIZE[kind], 1, SIZE[kind]))
-            elif t.peek() == ".param":
-                found += self.variables(one=True)
-            else:
-                raise PtxError(f"expected a parameter, found {t.peek()!r}", t.pos)
-            t.accept(",")
-        return found
 
 
 class FunctionParser(Declarations):

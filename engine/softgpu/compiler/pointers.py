@@ -1,7 +1,7 @@
 """Registers that always hold a pointer.
 
-Keeping them as LLVM pointers shows the optimiser `getelementptr` where integers would hide the address arithmetic; it
-changes no result.
+Keeping them as LLVM pointers shows the optimiser `getelementptr` where integers would hide the address
+arithmetic; it changes no result.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from remora.engine.softgpu.compiler.syntax import Function, Instr, Mem, Operand, Pair, Reg, Vec
 from remora.engine.softgpu.compiler.types import SIZE
 
+NOT_GLOBAL = frozenset({"shared", "local", "const", "param"})
 NO_RESULT = frozenset({"st", "red", "bra", "call", "bar", "barrier", "cp", "brx", "ret", "exit", "trap"})
 
 
@@ -78,7 +79,8 @@ def pointer_registers(function: Function) -> frozenset[str]:
     parameters = {p.name for p in function.params + function.rets}
     pointers = {
         r for r in definitions
-        if r not in parameters and function.regs.get(r, "pred") != "f64" and SIZE[function.regs.get(r, "pred")] == 8
+        if r not in parameters and function.regs.get(r, "pred") != "f64"
+        and SIZE[function.regs.get(r, "pred")] == 8
     }  # fmt: skip
     while True:
         kept = {

@@ -1,7 +1,7 @@
 """The compile service: requests over a unix socket in the cache folder (../kernel_abi.h, part 3).
 
-One for each user and folder (a lock file decides), any number of clients, a thread for each connection; it exits when
-nobody has asked for a while. It needs no privileges and keeps none.
+One for each user and folder (a lock file decides), any number of clients, a thread for each connection;
+it exits when nobody has asked for a while. It needs no privileges and keeps none.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ def drop_privileges() -> None:
     """No new privileges, no core files, bounded memory and files."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for kind, limit in (
-        (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_MEMORY), (resource.RLIMIT_FSIZE, abi.SERVICE_MAX_IMAGE),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, MAX_MEMORY),
+        (resource.RLIMIT_FSIZE, abi.SERVICE_MAX_IMAGE),
     ):  # fmt: skip
         hard = resource.getrlimit(kind)[1]
         most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)

@@ -18,7 +18,8 @@ CONSTANT = {
 }  # fmt: skip
 CLUSTER = {"%cluster_ctaid": "0", "%cluster_nctaid": "1"}
 FIELD = {
-    "%dynamic_smem_size": "dynamic_shared", "%total_smem_size": "total_shared", "%smid": "smid", "%nsmid": "nsmid",
+    "%dynamic_smem_size": "dynamic_shared", "%total_smem_size": "total_shared", "%smid": "smid",
+    "%nsmid": "nsmid",
     "%gridid": "grid_id",
 }  # fmt: skip
 CLOCK = frozenset({"%clock", "%clock64", "%clock_hi", "%globaltimer", "%globaltimer_lo", "%globaltimer_hi"})

@@ -1,6 +1,7 @@
 """PTX's types: sizes in bytes, and the LLVM types that hold them.
 
-Registers are kept as integers of their size (predicates as i1); float types appear only inside an instruction.
+Registers are kept as integers of their size (predicates as i1); float types appear only inside an
+instruction.
 """
 
 SIZE: dict[str, int] = {

@@ -1,7 +1,9 @@
-"""An object's worth of LLVM IR: a kernel and the device functions it calls, or a module's address-taken functions.
+"""An object's worth of LLVM IR: a kernel and the device functions it calls, or a module's address-taken
+functions.
 
-Loop mode wraps the thread function into a triple loop over the block's threads. Coroutine mode makes it an LLVM
-coroutine whose frame comes from rm_frame. ../kernel_abi.h says what the object exports and refers to.
+Loop mode wraps the thread function into a triple loop over the block's threads. Coroutine mode makes it
+an LLVM coroutine whose frame comes from rm_frame. ../kernel_abi.h says what the object exports and
+refers to.
 """
 
 from __future__ import annotations
@@ -155,7 +157,9 @@ class Unit:
 
     def _info(self, static: int, local: int) -> None:
         mode = abi.MODE_CORO if self.coroutine else abi.MODE_LOOP
-        words = [abi.KERNEL_ABI, mode, 1, static, self.param_bytes, local, self.flags] + [0] * abi.KERNEL_INFO_RESERVED
+        words = [abi.KERNEL_ABI, mode, 1, static, self.param_bytes, local, self.flags] + [
+            0
+        ] * abi.KERNEL_INFO_RESERVED
         values = ", ".join(f"i32 {w}" for w in words)
         self.definitions.append(f"@rm_kernel = constant [{len(words)} x i32] [{values}], align 16")
 
@@ -177,8 +181,10 @@ class Unit:
         f.set_thread_field("state", "i32", str(abi.STATE["done"]))
         f.do("br label %suspended")
         f.lines += [
-            "cleanup:", "  %memory = call ptr @llvm.coro.free(token %id, ptr %handle)", "  br label %suspended",
-            "suspended:", "  call void @llvm.coro.end(ptr %handle, i1 false, token none)", "  ret ptr %handle",
+            "cleanup:", "  %memory = call ptr @llvm.coro.free(token %id, ptr %handle)",
+            "  br label %suspended",
+            "suspended:", "  call void @llvm.coro.end(ptr %handle, i1 false, token none)",
+            "  ret ptr %handle",
         ]  # fmt: skip
         head = [
             "%id = call token @llvm.coro.id(i32 0, ptr null, ptr null, ptr null)",

@@ -1,4 +1,6 @@
-"""Integer arithmetic; add, sub, mul, mad, div, min, max, neg and abs hand their float forms to floats.py."""
+"""Integer arithmetic; add, sub, mul, mad, div, min, max, neg and abs hand their float forms to
+floats.py.
+"""
 
 from __future__ import annotations
 

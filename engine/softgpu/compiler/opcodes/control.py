@@ -1,4 +1,6 @@
-"""Control flow: branches, calls, the end of a thread, traps; printf, assert, malloc and free behind calls."""
+"""Control flow: branches, calls, the end of a thread, traps; printf, assert, malloc and free behind
+calls.
+"""
 
 from __future__ import annotations
 
@@ -167,9 +169,8 @@ def store_register_results(f: FunctionEmitter, function: Function) -> None:
     """`.reg` results are handed over when the function returns."""
     for v in function.rets:
         if v.space == "reg":
-            f.do(
-                f"store i{bits(v.type)} {f.value(Reg(v.name), raw(v.type))}, ptr {f.scope.memory[v.name]}, align 1"
-            )
+            value = f.value(Reg(v.name), raw(v.type))
+            f.do(f"store i{bits(v.type)} {value}, ptr {f.scope.memory[v.name]}, align 1")
 
 
 def _result_slot(f: FunctionEmitter, operand: Operand) -> str:

@@ -1,8 +1,8 @@
 """Floating-point opcodes, and the float forms of add, sub, mul, mad, min, max, neg and abs.
 
-f16 sums and products are computed in f32 and rounded once more, which is exact (24 >= 2 * 11 + 2); fma is not covered by
-that rule and goes through a sum rounded to odd. bf16 goes through f32 in the same way. Approximate functions
-(.approx, .full) are computed to full precision.
+f16 sums and products are computed in f32 and rounded once more, which is exact (24 >= 2 * 11 + 2); fma
+is not covered by that rule and goes through a sum rounded to odd. bf16 goes through f32 in the same way.
+Approximate functions (.approx, .full) are computed to full precision.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def through_f32(f: FunctionEmitter, ty: str, values: list[str], compute: Callabl
 def _sum_to_odd(f: FunctionEmitter, a: str, b: str, c: str) -> str:
     """a * b + c for doubles that hold f16 or bf16 numbers, rounded to odd in f32's precision.
 
-    The product is exact; Knuth's two-sum gives the rest of the addition. A result to odd can be rounded once more
-    without double rounding (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008).
+    The product is exact; Knuth's two-sum gives the rest of the addition. A result to odd can be rounded
+    once more without harm (Boldo and Melquiond, Emulation of FMA and correctly rounded sums, 2008).
     """
     product = f.emit(f"fmul double {a}, {b}")
     total = f.emit(f"fadd double {product}, {c}")

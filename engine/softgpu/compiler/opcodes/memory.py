@@ -46,7 +46,8 @@ def _is_constant(f: FunctionEmitter, x: Instr, space: str) -> bool:
     """Memory that nobody writes while the kernel runs."""
     mem = x.args[1]
     entry_param = (
-        space == "param" and f.kernel and not f.scope.prefix and isinstance(mem, Mem) and isinstance(mem.base, Sym)
+        space == "param" and f.kernel and not f.scope.prefix and isinstance(mem, Mem)
+        and isinstance(mem.base, Sym)
         and mem.base.name in f.unit.param_offset and mem.base.name not in f.scope.memory
     )  # fmt: skip
     return space == "const" or x.has("nc") or entry_param

@@ -1,7 +1,7 @@
 """Operations among threads: barriers, shuffles, votes, reductions, matrix fragments.
 
-Each writes its operands into the thread's record and suspends; the block scheduler computes the results for all
-lanes at once (../../kernel_abi.h, struct rm_thread).
+Each writes its operands into the thread's record and suspends; the block scheduler computes the results
+for all lanes at once (../../kernel_abi.h, struct rm_thread).
 """
 
 from __future__ import annotations

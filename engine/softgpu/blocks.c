@@ -1,6 +1,7 @@
-/* The scheduler of one block in coroutine mode. It resumes each warp's lanes until all of them wait,
-   completes warp operations and barriers whose participants have arrived, and goes on. A block that
-   only yields (spin locks, grid barriers) is given back so that others get their turn. */
+/* The scheduler of one block in coroutine mode. It resumes each warp's lanes until all of them
+   wait, completes warp operations and barriers whose participants have arrived, and goes on. A
+   block that only yields (spin locks, grid barriers) is given back so that others get their turn.
+ */
 #define _GNU_SOURCE
 #include "blocks.h"
 #include "fault.h"
@@ -73,8 +74,10 @@ sg_block *sg_block_take(sg_grid *g) {
 }
 
 void sg_block_give(sg_block *b) {
-  if (spare) release(b);
-  else spare = b;
+  if (spare)
+    release(b);
+  else
+    spare = b;
 }
 
 void sg_block_set(sg_block *b, uint64_t number) {
@@ -93,8 +96,8 @@ void *rm_frame(struct rm_thread *thread, uint64_t bytes) {
     size_t need = bytes * b->thread_room;
     if (need > b->frame_room) {
       if (b->frames) munmap(b->frames, b->frame_room);
-      void *p = mmap(NULL, need, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                     -1, 0);
+      void *p = mmap(NULL, need, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       b->frames = p == MAP_FAILED ? NULL : p;
       b->frame_room = b->frames ? need : 0;
       if (!b->frames) sg_fault_leave(CUDA_ERROR_OUT_OF_MEMORY);
@@ -206,8 +209,8 @@ static bool complete_operations(sg_warp *w, struct rm_thread *lanes) {
   return any;
 }
 
-/* Runs a warp until every lane is done, waits or has yielded. True: something other than a lane that
-   yielded again happened. */
+/* Runs a warp until every lane is done, waits or has yielded. True: something other than a lane
+   that yielded again happened. */
 static bool run_warp(sg_block *b, uint32_t index) {
   sg_warp *w = &b->warps[index];
   struct rm_thread *lanes = b->threads + (size_t)index * SG_WARP;

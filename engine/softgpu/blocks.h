@@ -29,7 +29,8 @@ typedef struct sg_block {
   bool started;
 } sg_block;
 
-/* A block with room for this grid, or NULL when there is no memory; kept by the thread for reuse. */
+/* A block with room for this grid, or NULL when there is no memory; kept by the thread for reuse.
+ */
 sg_block *sg_block_take(sg_grid *grid);
 void sg_block_give(sg_block *block);
 /* Sets it to the block of this number. */

@@ -24,9 +24,12 @@ static int folder = -1;
 static bool choose_path(void) {
   const char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME");
   int n;
-  if (sg_config()->cache) n = snprintf(path, sizeof path, "%s", sg_config()->cache);
-  else if (cache && *cache) n = snprintf(path, sizeof path, "%s/remora/softgpu", cache);
-  else n = snprintf(path, sizeof path, "%s/.cache/remora/softgpu", home ? home : "");
+  if (sg_config()->cache)
+    n = snprintf(path, sizeof path, "%s", sg_config()->cache);
+  else if (cache && *cache)
+    n = snprintf(path, sizeof path, "%s/remora/softgpu", cache);
+  else
+    n = snprintf(path, sizeof path, "%s/.cache/remora/softgpu", home ? home : "");
   return n > 0 && (size_t)n < sizeof path && *path == '/';
 }
 

@@ -191,8 +191,10 @@ CUresult sg_cuDevicePrimaryCtxRelease(CUdevice ordinal) {
   CUresult r = find_primary(ordinal, &c);
   if (r != CUDA_SUCCESS) return r;
   pthread_mutex_lock(&primary_lock);
-  if (c->retains == 0) r = CUDA_ERROR_INVALID_CONTEXT;
-  else if (--c->retains == 0) deactivate(c);
+  if (c->retains == 0)
+    r = CUDA_ERROR_INVALID_CONTEXT;
+  else if (--c->retains == 0)
+    deactivate(c);
   pthread_mutex_unlock(&primary_lock);
   return r;
 }

@@ -15,13 +15,13 @@ typedef struct sg_context {
   sg_device *device;
   uint64_t id;
   unsigned flags;
-  int retains;              /* of a primary context */
-  _Atomic bool active;      /* a primary context is active while retained */
-  _Atomic int sticky;       /* CUresult that every call returns from now on, 0: none */
-  pthread_mutex_t lock;     /* guards the list of queues and the order of submissions */
-  struct sg_queue *queues;  /* all of the context's, the legacy default stream's among them */
-  struct sg_queue *legacy;  /* the default stream */
-  uint32_t peers;           /* devices whose access was enabled, as bits */
+  int retains;             /* of a primary context */
+  _Atomic bool active;     /* a primary context is active while retained */
+  _Atomic int sticky;      /* CUresult that every call returns from now on, 0: none */
+  pthread_mutex_t lock;    /* guards the list of queues and the order of submissions */
+  struct sg_queue *queues; /* all of the context's, the legacy default stream's among them */
+  struct sg_queue *legacy; /* the default stream */
+  uint32_t peers;          /* devices whose access was enabled, as bits */
   size_t limits[SG_LIMITS];
 } sg_context;
 

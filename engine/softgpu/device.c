@@ -172,7 +172,8 @@ CUresult sg_cuDeviceGetByPCIBusId(CUdevice *device, const char *text) {
 }
 
 CUresult sg_cuDeviceComputeCapability(int *major, int *minor, CUdevice ordinal) {
-  CUresult r = sg_cuDeviceGetAttribute(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, ordinal);
+  CUresult r =
+      sg_cuDeviceGetAttribute(major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, ordinal);
   if (r != CUDA_SUCCESS) return r;
   return sg_cuDeviceGetAttribute(minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, ordinal);
 }

@@ -29,9 +29,12 @@ static struct sigaction *handler_before(int number) {
 /* Not ours: as if we weren't there. The default action needs the fault to happen again. */
 static void chain(int number, siginfo_t *info, void *machine) {
   struct sigaction *old = handler_before(number);
-  if (old->sa_flags & SA_SIGINFO) old->sa_sigaction(number, info, machine);
-  else if (old->sa_handler == SIG_IGN) return;
-  else if (old->sa_handler != SIG_DFL) old->sa_handler(number);
+  if (old->sa_flags & SA_SIGINFO)
+    old->sa_sigaction(number, info, machine);
+  else if (old->sa_handler == SIG_IGN)
+    return;
+  else if (old->sa_handler != SIG_DFL)
+    old->sa_handler(number);
   else {
     sigaction(number, old, NULL);
     if (info->si_code <= 0) raise(number);
@@ -49,8 +52,8 @@ static void on_fault(int number, siginfo_t *info, void *machine) {
 }
 
 static void install(int i) {
-  struct sigaction now, ours = {.sa_sigaction = on_fault,
-                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+  struct sigaction now,
+      ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   sigemptyset(&ours.sa_mask);
   sigaction(signals[i], NULL, &now);
   if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_fault) return;

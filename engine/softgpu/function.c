@@ -3,8 +3,14 @@
 #include "module.h"
 #include <stdlib.h>
 
-enum { MAX_DYNAMIC = 99 * 1024, THREADS_PER_PROCESSOR = 1536, BLOCKS_PER_PROCESSOR = 24,
-       SHARED_PER_PROCESSOR = 100 * 1024, RESERVED_SHARED = 1024, REGISTERS = 32 };
+enum {
+  MAX_DYNAMIC = 99 * 1024,
+  THREADS_PER_PROCESSOR = 1536,
+  BLOCKS_PER_PROCESSOR = 24,
+  SHARED_PER_PROCESSOR = 100 * 1024,
+  RESERVED_SHARED = 1024,
+  REGISTERS = 32
+};
 
 static CUresult find(const void *handle, sg_kernel **kernel) {
   CUresult r = sg_initialised();
@@ -164,8 +170,8 @@ CUresult sg_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
   CUresult r = code_of(function, &m, &k);
   if (r == CUDA_SUCCESS && !state) r = CUDA_ERROR_INVALID_VALUE;
   if (r == CUDA_SUCCESS)
-    *state = m->codes[k->index] ? CU_FUNCTION_LOADING_STATE_LOADED
-                                : CU_FUNCTION_LOADING_STATE_UNLOADED;
+    *state =
+        m->codes[k->index] ? CU_FUNCTION_LOADING_STATE_LOADED : CU_FUNCTION_LOADING_STATE_UNLOADED;
   return r;
 }
 
@@ -220,8 +226,8 @@ CUresult sg_cuOccupancyAvailableDynamicSMemPerBlock(size_t *bytes, CUfunction fu
 }
 
 /* The block size that keeps most threads resident; the smallest such grid fills the device. */
-static CUresult potential(int *grid, int *block, CUfunction function,
-                          CUoccupancyB2DSize bytes_for, size_t dynamic, int limit) {
+static CUresult potential(int *grid, int *block, CUfunction function, CUoccupancyB2DSize bytes_for,
+                          size_t dynamic, int limit) {
   sg_kernel *k;
   CUresult r = find(function, &k);
   if (r == CUDA_SUCCESS && (!grid || !block)) r = CUDA_ERROR_INVALID_VALUE;

@@ -32,8 +32,10 @@ static int64_t now_ns(void) {
 static void park(sg_grid *g, sg_block *b) {
   pthread_mutex_lock(&g->lock);
   b->next = NULL;
-  if (g->parked) g->parked_last->next = b;
-  else g->parked = b;
+  if (g->parked)
+    g->parked_last->next = b;
+  else
+    g->parked = b;
   g->parked_last = b;
   pthread_mutex_unlock(&g->lock);
 }
@@ -102,8 +104,10 @@ static void run_coroutines(share *s) {
 static void share_body(void *argument) {
   share *s = argument;
   fesetenv(FE_DFL_ENV); /* the program's rounding and denormal modes are not the GPU's */
-  if (s->grid->info->mode == RM_MODE_LOOP) run_loop(s);
-  else run_coroutines(s);
+  if (s->grid->info->mode == RM_MODE_LOOP)
+    run_loop(s);
+  else
+    run_coroutines(s);
 }
 
 static void run_share(sg_grid *g) {
@@ -152,14 +156,16 @@ static void start_pool(void) {
   sigset_t all, before;
   pthread_attr_t attributes;
   sigfillset(&all);
-  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE), sigdelset(&all, SIGILL);
+  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE),
+      sigdelset(&all, SIGILL);
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   for (int n = 1; n < sg_config()->workers; n++) {
     pthread_t thread;
-    if (pthread_create(&thread, &attributes, pool_thread, (void *)(uintptr_t)n) == 0) pool.threads++;
+    if (pthread_create(&thread, &attributes, pool_thread, (void *)(uintptr_t)n) == 0)
+      pool.threads++;
   }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);

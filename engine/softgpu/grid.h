@@ -1,5 +1,5 @@
-/* A grid: one kernel launch while it runs. Blocks are handed out in order to the queue's thread and,
-   when the grid turns out to be worth it, to the pool's. */
+/* A grid: one kernel launch while it runs. Blocks are handed out in order to the queue's thread
+   and, when the grid turns out to be worth it, to the pool's. */
 #ifndef SG_GRID_H
 #define SG_GRID_H
 #include "context.h"
@@ -16,18 +16,19 @@ typedef struct sg_grid {
   const uint8_t *params; /* aligned to 16 */
   uint32_t envreg[32];
   uint64_t block_count;
-  _Atomic uint64_t next;   /* block to start */
-  _Atomic int error;       /* CUresult of the first fault */
+  _Atomic uint64_t next; /* block to start */
+  _Atomic int error;     /* CUresult of the first fault */
   _Atomic bool printed;
   pthread_mutex_t lock;    /* guards parked */
   struct sg_block *parked; /* blocks that spin, waiting for their turn, oldest first */
   struct sg_block *parked_last;
-  bool in_pool;            /* the pool's lock guards what follows */
-  int helpers;             /* pool threads at work here */
+  bool in_pool; /* the pool's lock guards what follows */
+  int helpers;  /* pool threads at work here */
   struct sg_grid *pool_next;
 } sg_grid;
 
-/* Runs the whole grid and returns its error. Needs info, entry, sizes and params to be filled in. */
+/* Runs the whole grid and returns its error. Needs info, entry, sizes and params to be filled in.
+ */
 CUresult sg_grid_run(sg_grid *grid);
 /* A block of this grid spins or takes long: let the pool's threads take others. */
 void sg_grid_publish(sg_grid *grid);

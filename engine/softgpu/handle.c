@@ -66,8 +66,10 @@ void sg_object_free(void *object) {
   sg_object_retire(object);
   pthread_mutex_lock(&lock);
   slot(index)->next_free = 0;
-  if (free_last) slot(free_last)->next_free = index;
-  else free_first = index;
+  if (free_last)
+    slot(free_last)->next_free = index;
+  else
+    free_first = index;
   free_last = index;
   pthread_mutex_unlock(&lock);
 }

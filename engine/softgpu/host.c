@@ -6,8 +6,12 @@
 #include <sys/mman.h>
 
 static CUresult add(sg_context *c, void *p, size_t bytes, sg_range_kind kind, unsigned flags) {
-  sg_range range = {.base = (uintptr_t)p, .bytes = bytes, .kind = kind, .flags = flags,
-                    .context = c, .device = c->device};
+  sg_range range = {.base = (uintptr_t)p,
+                    .bytes = bytes,
+                    .kind = kind,
+                    .flags = flags,
+                    .context = c,
+                    .device = c->device};
   return sg_memory_add(&range) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 }
 
@@ -19,8 +23,10 @@ CUresult sg_cuMemHostAlloc(void **pointer, size_t bytes, unsigned int flags) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   r = add(c, p, bytes, SG_RANGE_HOST, flags | CU_MEMHOSTALLOC_DEVICEMAP);
-  if (r != CUDA_SUCCESS) munmap(p, bytes);
-  else *pointer = p;
+  if (r != CUDA_SUCCESS)
+    munmap(p, bytes);
+  else
+    *pointer = p;
   return r;
 }
 

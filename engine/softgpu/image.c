@@ -39,9 +39,12 @@ static CUresult measure(const void *image, sg_image *found) {
   memcpy(&magic, image, sizeof magic);
   const fatbin_header *h = image;
   *found = (sg_image){.data = image};
-  if (magic == fatbin_magic) found->bytes = h->header_bytes + h->payload_bytes;
-  else if (!memcmp(image, ELFMAG, SELFMAG)) found->bytes = elf_bytes(image);
-  else found->bytes = strlen(image);
+  if (magic == fatbin_magic)
+    found->bytes = h->header_bytes + h->payload_bytes;
+  else if (!memcmp(image, ELFMAG, SELFMAG))
+    found->bytes = elf_bytes(image);
+  else
+    found->bytes = strlen(image);
   return found->bytes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;
 }
 

@@ -1,5 +1,5 @@
-/* Module images as programs hand them over: found, measured and, where there are several, put in the
-   one form that is hashed and sent to the compile service (kernel_abi.h, part 2). */
+/* Module images as programs hand them over: found, measured and, where there are several, put in
+   the one form that is hashed and sent to the compile service (kernel_abi.h, part 2). */
 #ifndef SG_IMAGE_H
 #define SG_IMAGE_H
 #include "cuda_types.h"

@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_THREADS = 1024, MAX_SHARED = 99 * 1024, STATIC_SHARED = 48 * 1024, WORKSPACE_BYTES = 64 };
+enum {
+  MAX_THREADS = 1024,
+  MAX_SHARED = 99 * 1024,
+  STATIC_SHARED = 48 * 1024,
+  WORKSPACE_BYTES = 64
+};
 
 typedef struct launch_command {
   sg_command head;
@@ -43,7 +48,8 @@ static CUresult check_sizes(const launch *l, const sg_kernel *k) {
     return CUDA_ERROR_INVALID_VALUE;
   if (!matches_required(d, l->threads)) return CUDA_ERROR_INVALID_VALUE;
   if (threads > d->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
-  uint32_t dynamic = STATIC_SHARED - (d->static_shared < STATIC_SHARED ? d->static_shared : STATIC_SHARED);
+  uint32_t dynamic =
+      STATIC_SHARED - (d->static_shared < STATIC_SHARED ? d->static_shared : STATIC_SHARED);
   if (k->max_dynamic_shared > (int)dynamic) dynamic = (uint32_t)k->max_dynamic_shared;
   bool fits = l->dynamic_shared <= dynamic && l->dynamic_shared + d->static_shared <= MAX_SHARED;
   return fits ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
@@ -55,9 +61,12 @@ static CUresult from_buffer(void **extra, uint8_t *to, size_t room) {
   const void *buffer = NULL;
   size_t bytes = 0;
   for (; *extra != CU_LAUNCH_PARAM_END; extra += 2) {
-    if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER) buffer = extra[1];
-    else if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE) bytes = *(const size_t *)extra[1];
-    else return CUDA_ERROR_INVALID_VALUE;
+    if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER)
+      buffer = extra[1];
+    else if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE)
+      bytes = *(const size_t *)extra[1];
+    else
+      return CUDA_ERROR_INVALID_VALUE;
   }
   if (room && !buffer) return CUDA_ERROR_INVALID_VALUE;
   memcpy(to, buffer ? buffer : "", bytes < room ? bytes : room);
@@ -85,8 +94,8 @@ static CUresult run_launch(sg_command *command) {
 
 static void end_launch(sg_command *command) { free(((launch_command *)command)->workspace); }
 
-/* The workspace that grid-wide synchronisation finds through %envreg1 (high half of its address) and
-   %envreg2 (low half): its size, then the barrier (cooperative_groups/details/driver_abi.h). */
+/* The workspace that grid-wide synchronisation finds through %envreg1 (high half of its address)
+   and %envreg2 (low half): its size, then the barrier (cooperative_groups/details/driver_abi.h). */
 static bool add_workspace(launch_command *c) {
   c->workspace = aligned_alloc(WORKSPACE_BYTES, WORKSPACE_BYTES);
   if (!c->workspace) return false;
@@ -185,7 +194,11 @@ CUresult sg_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, 
   if (!config || (config->numAttrs && !config->attrs)) return CUDA_ERROR_INVALID_VALUE;
   launch l = {{config->gridDimX, config->gridDimY, config->gridDimZ},
               {config->blockDimX, config->blockDimY, config->blockDimZ},
-              config->sharedMemBytes, config->hStream, false, params, extra};
+              config->sharedMemBytes,
+              config->hStream,
+              false,
+              params,
+              extra};
   for (unsigned i = 0; i < config->numAttrs; i++) {
     CUresult r = take_attribute(&l, &config->attrs[i]);
     if (r != CUDA_SUCCESS) return r;

@@ -1,4 +1,5 @@
-/* The cuLibrary* family: programs without a context, with a module for each context that uses them. */
+/* The cuLibrary* family: programs without a context, with a module for each context that uses them.
+ */
 #include "module.h"
 #include "queue.h"
 #include <stdlib.h>
@@ -49,7 +50,8 @@ static CUresult load(sg_library **library, const void *code, sg_jit_log *log) {
     l->kernels = calloc(l->program->head->kernel_count + 1, sizeof *l->kernels);
     if (!l->kernels) r = CUDA_ERROR_OUT_OF_MEMORY;
   }
-  if (r == CUDA_SUCCESS) *library = l;
+  if (r == CUDA_SUCCESS)
+    *library = l;
   else if (l) {
     sg_program_drop(l->program);
     sg_object_free(l);

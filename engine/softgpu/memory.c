@@ -25,7 +25,8 @@ CUresult sg_memory_init_device(sg_device *device) {
   uintptr_t hint = first_base + (uintptr_t)device->ordinal * region_bytes;
   size_t least = 2 * sg_round_up(device->memory_bytes, HUGE_PAGE);
   for (size_t bytes = region_bytes; bytes >= least; bytes /= 2) {
-    void *p = mmap((void *)hint, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p =
+        mmap((void *)hint, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) continue;
     madvise(p, bytes, MADV_DONTFORK);
     *r = (region){(uintptr_t)p, (uintptr_t)p + bytes, (uintptr_t)p};
@@ -127,8 +128,12 @@ CUresult sg_memory_alloc(sg_context *context, size_t bytes, sg_range_kind kind, 
   size_t charge = sg_round_up(bytes, SG_ALLOCATION_ALIGN);
   if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (charge < bytes || !sg_device_charge(context->device, charge)) return CUDA_ERROR_OUT_OF_MEMORY;
-  sg_range range = {.bytes = bytes, .kind = kind, .context = context, .device = context->device,
-                    .owner = owner, .charge = charge};
+  sg_range range = {.bytes = bytes,
+                    .kind = kind,
+                    .context = context,
+                    .device = context->device,
+                    .owner = owner,
+                    .charge = charge};
   *address = take(&range);
   if (*address) return CUDA_SUCCESS;
   sg_device_refund(context->device, charge);

@@ -13,7 +13,8 @@ typedef struct fill_command {
 } fill_command;
 
 static void fill_row(void *row, uint32_t value, unsigned value_bytes, size_t width) {
-  if (value_bytes == 1) memset(row, (int)value, width);
+  if (value_bytes == 1)
+    memset(row, (int)value, width);
   else if (value_bytes == 2)
     for (size_t i = 0; i < width; i++) ((uint16_t *)row)[i] = (uint16_t)value;
   else
@@ -42,8 +43,12 @@ static CUresult fill(CUstream stream, CUdeviceptr to, size_t pitch, uint32_t val
   sg_queue *queue;
   CUresult r = sg_enter_stream(stream, &context, &queue);
   if (r != CUDA_SUCCESS || !width || !rows) return r;
-  fill_command f = {.to = to, .pitch = pitch, .width = width, .rows = rows,
-                    .value = value, .value_bytes = value_bytes};
+  fill_command f = {.to = to,
+                    .pitch = pitch,
+                    .width = width,
+                    .rows = rows,
+                    .value = value,
+                    .value_bytes = value_bytes};
   r = check(&f);
   if (r != CUDA_SUCCESS) return r;
   fill_command *k = sg_command_new(sizeof *k, run_fill);

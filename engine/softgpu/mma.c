@@ -1,4 +1,5 @@
-/* Matrix operations of a whole warp: mma.sync and ldmatrix, with the fragment layouts of the PTX ISA
+/* Matrix operations of a whole warp: mma.sync and ldmatrix, with the fragment layouts of the PTX
+   ISA
    ("Matrix Fragments for mma.m16n8k16" and its neighbours). g is a lane's group (lane / 4), t its
    place in the group. */
 #include "blocks.h"

@@ -74,8 +74,7 @@ static CUresult fill_variables(sg_module *m, sg_jit_log *log) {
   const sg_program *p = m->program;
   for (uint32_t i = 0; i < p->head->variable_count; i++) {
     const struct rm_desc_variable *v = &p->variables[i];
-    if (v->init != RM_DESC_NONE)
-      memcpy((void *)m->variables[i], p->data + v->init, v->init_bytes);
+    if (v->init != RM_DESC_NONE) memcpy((void *)m->variables[i], p->data + v->init, v->init_bytes);
     for (uint32_t j = 0; j < v->reference_count; j++)
       if (!fill_reference(m, m->variables[i], &p->fixups[v->first_reference + j])) {
         sg_jit_log_error(log, CUDA_ERROR_INVALID_IMAGE, "an initial value refers to nothing known");
@@ -106,8 +105,10 @@ CUresult sg_module_new(sg_context *context, sg_program *program, sg_jit_log *log
   m->program = sg_program_hold(program);
   pthread_mutex_init(&m->lock, NULL);
   CUresult r = fill(m, log);
-  if (r == CUDA_SUCCESS) *module = m;
-  else sg_module_delete(m);
+  if (r == CUDA_SUCCESS)
+    *module = m;
+  else
+    sg_module_delete(m);
   return r;
 }
 
@@ -157,8 +158,10 @@ static CUresult load_kernel(sg_module *m, uint32_t index, sg_kernel_code **code)
     k->entry = sg_code_symbol(&k->code, "rm_entry");
     if (!k->info || !k->entry || k->info->abi != RM_KERNEL_ABI) r = CUDA_ERROR_INVALID_IMAGE;
   }
-  if (r == CUDA_SUCCESS) *code = k;
-  else delete_code(k);
+  if (r == CUDA_SUCCESS)
+    *code = k;
+  else
+    delete_code(k);
   return r;
 }
 

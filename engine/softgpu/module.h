@@ -35,8 +35,8 @@ typedef struct sg_library {
   struct sg_kernel **kernels;
 } sg_library;
 
-/* What CUfunction and CUkernel point to: a kernel of a module, or one of a library, which then stands
-   for the one of the library's module in the current context. */
+/* What CUfunction and CUkernel point to: a kernel of a module, or one of a library, which then
+   stands for the one of the library's module in the current context. */
 typedef struct sg_kernel {
   sg_object object;
   sg_module *module;

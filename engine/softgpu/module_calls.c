@@ -97,8 +97,7 @@ CUresult sg_cuModuleGetFunctionCount(unsigned int *count, CUmodule handle) {
   return r;
 }
 
-CUresult sg_cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count,
-                                       CUmodule handle) {
+CUresult sg_cuModuleEnumerateFunctions(CUfunction *functions, unsigned int count, CUmodule handle) {
   sg_module *m;
   CUresult r = find(handle, &m);
   if (r == CUDA_SUCCESS && !functions) r = CUDA_ERROR_INVALID_VALUE;

@@ -208,8 +208,7 @@ static bool relocate(loader *l, uint8_t *at, const Elf64_Rela *r, size_t room) {
   case R_X86_64_PC32: return store32(l, at, (int64_t)(target + r->r_addend - (uintptr_t)at));
   case R_X86_64_GOTPCREL:
   case R_X86_64_GOTPCRELX:
-  case R_X86_64_REX_GOTPCRELX:
-    return store32(l, at, (int64_t)(slot + r->r_addend - (uintptr_t)at));
+  case R_X86_64_REX_GOTPCRELX: return store32(l, at, (int64_t)(slot + r->r_addend - (uintptr_t)at));
   default: return bad(l, "relocation of type %u", type);
   }
 }

@@ -74,8 +74,10 @@ CUresult sg_cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attr
   bool known = sg_memory_find(pointer, &range);
   for (unsigned i = 0; i < count; i++) {
     memset(data[i], 0, size_of(attributes[i]));
-    if (known) answer(data[i], attributes[i], pointer, &range);
-    else if (attributes[i] == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL) *(int *)data[i] = -2;
+    if (known)
+      answer(data[i], attributes[i], pointer, &range);
+    else if (attributes[i] == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
+      *(int *)data[i] = -2;
   }
   return CUDA_SUCCESS;
 }

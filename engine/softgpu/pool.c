@@ -167,10 +167,14 @@ CUresult sg_cuMemPoolSetAttribute(CUmemoryPool handle, CUmemPool_attribute a, vo
   CUresult r = find(handle, &pool);
   if (r != CUDA_SUCCESS) return r;
   if (!value) return CUDA_ERROR_INVALID_VALUE;
-  if (is_reuse(a)) pool->reuse[a - 1] = *(int *)value;
-  else if (a == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD) memcpy(&pool->threshold, value, 8);
-  else if (a == CU_MEMPOOL_ATTR_USED_MEM_HIGH) pool->used_high = pool->used;
-  else if (a != CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH) return CUDA_ERROR_INVALID_VALUE;
+  if (is_reuse(a))
+    pool->reuse[a - 1] = *(int *)value;
+  else if (a == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD)
+    memcpy(&pool->threshold, value, 8);
+  else if (a == CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    pool->used_high = pool->used;
+  else if (a != CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH)
+    return CUDA_ERROR_INVALID_VALUE;
   return CUDA_SUCCESS;
 }
 

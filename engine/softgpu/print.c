@@ -1,5 +1,6 @@
-/* What kernels say: printf on standard output, failed assertions on standard error. The text is made
-   before any lock is taken, because a wild pointer among the arguments leaves the kernel at once. */
+/* What kernels say: printf on standard output, failed assertions on standard error. The text is
+   made before any lock is taken, because a wild pointer among the arguments leaves the kernel at
+   once. */
 #include "blocks.h"
 #include "fault.h"
 #include <stdio.h>
@@ -66,14 +67,17 @@ static void convert(printer *p, const conversion *c) {
   switch (c->kind) {
   case 'd':
   case 'i':
-    if (c->wide) add(p, snprintf(to, room, c->spec, *(const long long *)argument(p, 8)));
-    else add(p, snprintf(to, room, c->spec, (long long)*(const int *)argument(p, 4)));
+    if (c->wide)
+      add(p, snprintf(to, room, c->spec, *(const long long *)argument(p, 8)));
+    else
+      add(p, snprintf(to, room, c->spec, (long long)*(const int *)argument(p, 4)));
     break;
   case 'o':
   case 'u':
   case 'x':
   case 'X':
-    if (c->wide) add(p, snprintf(to, room, c->spec, *(const unsigned long long *)argument(p, 8)));
+    if (c->wide)
+      add(p, snprintf(to, room, c->spec, *(const unsigned long long *)argument(p, 8)));
     else
       add(p, snprintf(to, room, c->spec, (unsigned long long)*(const unsigned *)argument(p, 4)));
     break;
@@ -114,10 +118,10 @@ int32_t rm_printf(struct rm_block *block, const char *format, const void *argume
 void rm_assert_fail(struct rm_block *block, const char *message, const char *file, uint32_t line,
                     const char *function, uint32_t x, uint32_t y, uint32_t z) {
   char text[TEXT_BYTES];
-  int n = snprintf(text, sizeof text,
-                   "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n",
-                   file, line, function, block->ctaid[0], block->ctaid[1], block->ctaid[2], x, y, z,
-                   message);
+  int n =
+      snprintf(text, sizeof text,
+               "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file,
+               line, function, block->ctaid[0], block->ctaid[1], block->ctaid[2], x, y, z, message);
   if (n > 0) fwrite(text, 1, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, stderr);
   sg_fault_leave(CUDA_ERROR_ASSERT);
 }

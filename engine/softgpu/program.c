@@ -23,7 +23,8 @@ static CUresult hello(char *environment, sg_jit_log *log) {
   sg_piece piece = {body, sizeof body};
   sg_file reply;
   CUresult r = CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
-  if (!sg_service_ask(RM_ASK_HELLO, &piece, 1, &code, &reply)) r = no_service(log, &reply);
+  if (!sg_service_ask(RM_ASK_HELLO, &piece, 1, &code, &reply))
+    r = no_service(log, &reply);
   else if (code != RM_SERVICE_OK || reply.bytes != SG_ENVIRONMENT_CHARS)
     sg_jit_log_error(log, r, "the compile service is of another version than this driver");
   else {
@@ -90,8 +91,8 @@ static bool params_hold(const sg_program *p, const struct rm_desc_kernel *k) {
 static bool fixups_hold(const sg_program *p, const struct rm_desc_variable *v) {
   for (uint32_t i = 0; i < v->reference_count; i++) {
     const struct rm_desc_reference *x = &p->fixups[v->first_reference + i];
-    if (x->offset > v->bytes || x->bytes > v->bytes - x->offset || x->bytes > 8 ||
-        x->shift > 63 || x->symbol >= p->head->string_bytes)
+    if (x->offset > v->bytes || x->bytes > v->bytes - x->offset || x->bytes > 8 || x->shift > 63 ||
+        x->symbol >= p->head->string_bytes)
       return false;
   }
   return true;
@@ -126,13 +127,14 @@ static CUresult refused(uint32_t code, const sg_file *reply, sg_jit_log *log) {
 
 static CUresult describe(const sg_program *p, sg_jit_log *log, sg_file *reply) {
   struct rm_ask_describe ask = {sizeof options - 1, 0};
-  sg_piece pieces[] = {{&ask, sizeof ask},
-                       {options, sizeof options - 1},
-                       {p->image.data, p->image.bytes}};
+  sg_piece pieces[] = {
+      {&ask, sizeof ask}, {options, sizeof options - 1}, {p->image.data, p->image.bytes}};
   uint32_t code;
   CUresult r = CUDA_SUCCESS;
-  if (!sg_service_ask(RM_ASK_DESCRIBE, pieces, 3, &code, reply)) r = no_service(log, reply);
-  else if (code != RM_SERVICE_OK) r = refused(code, reply, log);
+  if (!sg_service_ask(RM_ASK_DESCRIBE, pieces, 3, &code, reply))
+    r = no_service(log, reply);
+  else if (code != RM_SERVICE_OK)
+    r = refused(code, reply, log);
   if (r != CUDA_SUCCESS) sg_file_release(reply);
   return r;
 }
@@ -199,8 +201,10 @@ CUresult sg_program_load(const sg_image *image, sg_jit_log *log, sg_program **pr
     make_key(p);
     r = fetch(p, log);
   }
-  if (r == CUDA_SUCCESS) *program = p;
-  else sg_program_drop(p);
+  if (r == CUDA_SUCCESS)
+    *program = p;
+  else
+    sg_program_drop(p);
   return r;
 }
 

@@ -1,4 +1,5 @@
-/* A program: one image's description, whatever context it is used in. Compiles and finds objects. */
+/* A program: one image's description, whatever context it is used in. Compiles and finds objects.
+ */
 #ifndef SG_PROGRAM_H
 #define SG_PROGRAM_H
 #include "cache.h"

@@ -92,8 +92,10 @@ static void *queue_thread(void *argument) {
   sg_fault_prepare_thread();
   pthread_mutex_lock(&q->lock);
   while (!q->stopping || q->first || q->running) {
-    if (q->first && !q->running) run_queue(q, true, UINT64_MAX);
-    else pthread_cond_wait(&q->work, &q->lock);
+    if (q->first && !q->running)
+      run_queue(q, true, UINT64_MAX);
+    else
+      pthread_cond_wait(&q->work, &q->lock);
   }
   pthread_mutex_unlock(&q->lock);
   sg_queue_drop(q);
@@ -105,13 +107,16 @@ static bool start_thread(sg_queue *q) {
   sigset_t all, before;
   pthread_t thread;
   sigfillset(&all);
-  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE), sigdelset(&all, SIGILL);
+  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE),
+      sigdelset(&all, SIGILL);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   sg_queue_hold(q);
   q->has_thread = pthread_create(&thread, NULL, queue_thread, q) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (q->has_thread) pthread_detach(thread);
-  else sg_queue_drop(q);
+  if (q->has_thread)
+    pthread_detach(thread);
+  else
+    sg_queue_drop(q);
   return q->has_thread;
 }
 
@@ -119,8 +124,10 @@ static bool start_thread(sg_queue *q) {
 static void wake(sg_queue *q) {
   if (q->stopping && q->has_thread) pthread_cond_signal(&q->work);
   if (q->running || !q->first) return;
-  if (!q->has_thread && !start_thread(q)) run_queue(q, true, UINT64_MAX);
-  else pthread_cond_signal(&q->work);
+  if (!q->has_thread && !start_thread(q))
+    run_queue(q, true, UINT64_MAX);
+  else
+    pthread_cond_signal(&q->work);
 }
 
 /* ---- submission */
@@ -129,8 +136,10 @@ static uint64_t push(sg_queue *q, sg_command *c, bool wake_up) {
   pthread_mutex_lock(&q->lock);
   c->queue = q;
   c->next = NULL;
-  if (q->last) q->last->next = c;
-  else q->first = c;
+  if (q->last)
+    q->last->next = c;
+  else
+    q->first = c;
   q->last = c;
   uint64_t place = ++q->submitted;
   if (wake_up) wake(q);

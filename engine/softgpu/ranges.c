@@ -7,8 +7,10 @@ size_t sg_ranges_after(const sg_ranges *table, uintptr_t address) {
   size_t low = 0, high = table->count;
   while (low < high) {
     size_t middle = (low + high) / 2;
-    if (table->at[middle].base + table->at[middle].bytes <= address) low = middle + 1;
-    else high = middle;
+    if (table->at[middle].base + table->at[middle].bytes <= address)
+      low = middle + 1;
+    else
+      high = middle;
   }
   return low;
 }

@@ -21,7 +21,7 @@ typedef struct sg_range {
   unsigned flags;
   struct sg_context *context;
   struct sg_device *device;
-  void *owner;  /* a pool, a physical allocation */
+  void *owner;   /* a pool, a physical allocation */
   size_t charge; /* device memory it costs */
   uint64_t id;
 } sg_range;

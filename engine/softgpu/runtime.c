@@ -126,17 +126,57 @@ typedef struct entry {
 
 #define NAME(f) {#f, (uintptr_t)(f)}
 static const entry entries[] = {
-    NAME(__extendhfsf2), NAME(__truncdfhf2), NAME(__truncsfhf2),
-    NAME(ceil), NAME(ceilf), NAME(cos), NAME(cosf), NAME(exp2), NAME(exp2f), NAME(floor),
-    NAME(floorf), NAME(fma), NAME(fmaf), NAME(fmax), NAME(fmaxf), NAME(fmin), NAME(fminf),
-    NAME(fmod), NAME(fmodf), NAME(log2), NAME(log2f), NAME(memcpy), NAME(memmove), NAME(memset),
-    NAME(nearbyint), NAME(nearbyintf), NAME(rint), NAME(rintf),
-    NAME(rm_assert_fail), NAME(rm_bar_arrive), NAME(rm_frame), NAME(rm_free),
-    NAME(rm_global_timer), NAME(rm_malloc), NAME(rm_printf), NAME(rm_round_f32),
-    NAME(rm_round_f64), NAME(rm_round_f64_to_f32), NAME(rm_round_i64_to_f32),
-    NAME(rm_round_i64_to_f64), NAME(rm_trap),
-    NAME(roundeven), NAME(roundevenf), NAME(sin), NAME(sinf), NAME(sqrt), NAME(sqrtf),
-    NAME(tanh), NAME(tanhf), NAME(trunc), NAME(truncf),
+    NAME(__extendhfsf2),
+    NAME(__truncdfhf2),
+    NAME(__truncsfhf2),
+    NAME(ceil),
+    NAME(ceilf),
+    NAME(cos),
+    NAME(cosf),
+    NAME(exp2),
+    NAME(exp2f),
+    NAME(floor),
+    NAME(floorf),
+    NAME(fma),
+    NAME(fmaf),
+    NAME(fmax),
+    NAME(fmaxf),
+    NAME(fmin),
+    NAME(fminf),
+    NAME(fmod),
+    NAME(fmodf),
+    NAME(log2),
+    NAME(log2f),
+    NAME(memcpy),
+    NAME(memmove),
+    NAME(memset),
+    NAME(nearbyint),
+    NAME(nearbyintf),
+    NAME(rint),
+    NAME(rintf),
+    NAME(rm_assert_fail),
+    NAME(rm_bar_arrive),
+    NAME(rm_frame),
+    NAME(rm_free),
+    NAME(rm_global_timer),
+    NAME(rm_malloc),
+    NAME(rm_printf),
+    NAME(rm_round_f32),
+    NAME(rm_round_f64),
+    NAME(rm_round_f64_to_f32),
+    NAME(rm_round_i64_to_f32),
+    NAME(rm_round_i64_to_f64),
+    NAME(rm_trap),
+    NAME(roundeven),
+    NAME(roundevenf),
+    NAME(sin),
+    NAME(sinf),
+    NAME(sqrt),
+    NAME(sqrtf),
+    NAME(tanh),
+    NAME(tanhf),
+    NAME(trunc),
+    NAME(truncf),
 };
 
 uintptr_t sg_runtime_symbol(const char *name) {
@@ -145,8 +185,10 @@ uintptr_t sg_runtime_symbol(const char *name) {
     size_t middle = (low + high) / 2;
     int order = strcmp(name, entries[middle].name);
     if (order == 0) return entries[middle].address;
-    if (order < 0) high = middle;
-    else low = middle + 1;
+    if (order < 0)
+      high = middle;
+    else
+      low = middle + 1;
   }
   return 0;
 }

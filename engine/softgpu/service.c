@@ -41,10 +41,14 @@ static bool send_all(int fd, const void *data, size_t bytes, int64_t deadline) {
   const char *from = data;
   while (bytes) {
     ssize_t n = send(fd, from, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) from += n, bytes -= (size_t)n;
-    else if (n < 0 && errno == EINTR) continue;
-    else if (n < 0 && errno == EAGAIN && wait_for(fd, POLLOUT, deadline)) continue;
-    else return false;
+    if (n > 0)
+      from += n, bytes -= (size_t)n;
+    else if (n < 0 && errno == EINTR)
+      continue;
+    else if (n < 0 && errno == EAGAIN && wait_for(fd, POLLOUT, deadline))
+      continue;
+    else
+      return false;
   }
   return true;
 }
@@ -53,10 +57,14 @@ static bool receive_all(int fd, void *data, size_t bytes, int64_t deadline) {
   char *to = data;
   while (bytes) {
     ssize_t n = recv(fd, to, bytes, MSG_DONTWAIT);
-    if (n > 0) to += n, bytes -= (size_t)n;
-    else if (n < 0 && errno == EINTR) continue;
-    else if (n < 0 && errno == EAGAIN && wait_for(fd, POLLIN, deadline)) continue;
-    else return false;
+    if (n > 0)
+      to += n, bytes -= (size_t)n;
+    else if (n < 0 && errno == EINTR)
+      continue;
+    else if (n < 0 && errno == EAGAIN && wait_for(fd, POLLIN, deadline))
+      continue;
+    else
+      return false;
   }
   return true;
 }

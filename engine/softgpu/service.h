@@ -1,5 +1,5 @@
-/* The compile service: a helper process that turns PTX into module descriptions and objects, started
-   when first needed and again when it has died (kernel_abi.h, part 3). */
+/* The compile service: a helper process that turns PTX into module descriptions and objects,
+   started when first needed and again when it has died (kernel_abi.h, part 3). */
 #ifndef SG_SERVICE_H
 #define SG_SERVICE_H
 #include "cache.h"

@@ -1,4 +1,5 @@
-/* Every knob of the software GPU, read once from the environment, each with its default and reason. */
+/* Every knob of the software GPU, read once from the environment, each with its default and reason.
+ */
 #ifndef SG_SETTINGS_H
 #define SG_SETTINGS_H
 #include <stddef.h>
@@ -6,13 +7,14 @@
 enum { SG_MAX_DEVICES = 8 };
 
 typedef struct sg_settings {
-  int devices;         /* REMORA_SOFTGPU_DEVICES: 1..8, default 1 */
-  size_t memory_bytes; /* REMORA_SOFTGPU_MEMORY_MIB: of each device, default half of the machine's */
-  int workers;         /* REMORA_SOFTGPU_WORKERS: threads that run blocks, default one per CPU */
-  int processors;      /* REMORA_SOFTGPU_SMS: multiprocessors reported, default = workers */
-  int clock_khz;       /* REMORA_SOFTGPU_CLOCK_MHZ: clock rate reported, default 1000 MHz */
-  const char *python;  /* REMORA_SOFTGPU_PYTHON: interpreter of the compile helper, python3 */
-  const char *cache;   /* REMORA_SOFTGPU_CACHE: folder of compiled kernels; NULL: the user's cache */
+  int devices; /* REMORA_SOFTGPU_DEVICES: 1..8, default 1 */
+  size_t
+      memory_bytes;   /* REMORA_SOFTGPU_MEMORY_MIB: of each device, default half of the machine's */
+  int workers;        /* REMORA_SOFTGPU_WORKERS: threads that run blocks, default one per CPU */
+  int processors;     /* REMORA_SOFTGPU_SMS: multiprocessors reported, default = workers */
+  int clock_khz;      /* REMORA_SOFTGPU_CLOCK_MHZ: clock rate reported, default 1000 MHz */
+  const char *python; /* REMORA_SOFTGPU_PYTHON: interpreter of the compile helper, python3 */
+  const char *cache;  /* REMORA_SOFTGPU_CACHE: folder of compiled kernels; NULL: the user's cache */
 } sg_settings;
 
 const sg_settings *sg_config(void);

@@ -32,8 +32,10 @@ static int child(void *argument) {
   dup2(null, 0);
   dup2(null, 1);
   dup2(ready, 2); /* a traceback is a reason too */
-  if (ready == READY_FD) fcntl(ready, F_SETFD, 0);
-  else dup2(ready, READY_FD);
+  if (ready == READY_FD)
+    fcntl(ready, F_SETFD, 0);
+  else
+    dup2(ready, READY_FD);
   setsid();
   execl("/bin/sh", "sh", "-c", script, sg_config()->python, sg_cache_path(), (char *)NULL);
   _exit(127);

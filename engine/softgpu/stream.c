@@ -134,8 +134,10 @@ CUresult sg_cuStreamSynchronize(CUstream handle) {
   sg_queue *q;
   CUresult r = sg_enter_stream(handle, &c, &q);
   if (r != CUDA_SUCCESS) return r;
-  if (q == c->legacy) sg_context_drain(c, true);
-  else sg_queue_drain(q);
+  if (q == c->legacy)
+    sg_context_drain(c, true);
+  else
+    sg_queue_drain(q);
   return sg_context_state(c);
 }
 

@@ -1,6 +1,6 @@
 /* Virtual memory management: address ranges, physical memory, mappings. The physical memory of a
-   device is one sparse file in memory; an allocation is a stretch of it, so that it can be mapped at
-   several places and keeps its contents while it is mapped nowhere. */
+   device is one sparse file in memory; an allocation is a stretch of it, so that it can be mapped
+   at several places and keeps its contents while it is mapped nowhere. */
 #define _GNU_SOURCE
 #include "handle.h"
 #include "memory.h"
@@ -55,8 +55,10 @@ CUresult sg_cuMemAddressReserve(CUdeviceptr *pointer, size_t bytes, size_t align
   pthread_mutex_lock(&lock);
   bool added = sg_ranges_add(&reserved, &range);
   pthread_mutex_unlock(&lock);
-  if (!added) munmap(p, bytes);
-  else *pointer = (CUdeviceptr)p;
+  if (!added)
+    munmap(p, bytes);
+  else
+    *pointer = (CUdeviceptr)p;
   return added ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -171,9 +173,9 @@ CUresult sg_cuMemGetAllocationPropertiesFromHandle(CUmemAllocationProp *prop,
   CUresult r = find(handle, &p);
   if (r == CUDA_SUCCESS && !prop) r = CUDA_ERROR_INVALID_VALUE;
   if (r == CUDA_SUCCESS)
-    *prop = (CUmemAllocationProp){.type = CU_MEM_ALLOCATION_TYPE_PINNED,
-                                  .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE,
-                                               .id = p->device->ordinal}};
+    *prop = (CUmemAllocationProp){
+        .type = CU_MEM_ALLOCATION_TYPE_PINNED,
+        .location = {.type = CU_MEM_LOCATION_TYPE_DEVICE, .id = p->device->ordinal}};
   return r;
 }
 
@@ -195,8 +197,12 @@ CUresult sg_cuMemMap(CUdeviceptr pointer, size_t bytes, size_t offset,
   if (flags || !bytes || (pointer | bytes | offset) % GRANULARITY || offset > p->bytes ||
       bytes > p->bytes - offset || !inside_reserved(pointer, bytes))
     return CUDA_ERROR_INVALID_VALUE;
-  sg_range range = {.base = pointer, .bytes = bytes, .kind = SG_RANGE_MAPPED,
-                    .context = sg_context_current(), .device = p->device, .owner = p};
+  sg_range range = {.base = pointer,
+                    .bytes = bytes,
+                    .kind = SG_RANGE_MAPPED,
+                    .context = sg_context_current(),
+                    .device = p->device,
+                    .owner = p};
   if (!sg_memory_add(&range)) return CUDA_ERROR_INVALID_VALUE; /* something is mapped there */
   void *at = mmap((void *)pointer, bytes, PROT_NONE, MAP_SHARED | MAP_FIXED,
                   files[p->device->ordinal], p->place + (off_t)offset);
@@ -222,7 +228,8 @@ static bool whole_mappings(CUdeviceptr pointer, size_t bytes) {
   CUdeviceptr at = pointer;
   sg_range range;
   while (at < pointer + bytes) {
-    if (!sg_memory_find(at, &range) || range.kind != SG_RANGE_MAPPED || range.base != at) return false;
+    if (!sg_memory_find(at, &range) || range.kind != SG_RANGE_MAPPED || range.base != at)
+      return false;
     at += range.bytes;
   }
   return at == pointer + bytes;

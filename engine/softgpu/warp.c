@@ -22,9 +22,7 @@ static uint32_t shuffle_source(uint32_t op, uint32_t lane, uint32_t b, uint32_t 
     source = (int)(lane ^ b);
     *in_range = source <= top;
     break;
-  default:
-    source = bottom | (int)(b & ~segment);
-    *in_range = source <= top;
+  default: source = bottom | (int)(b & ~segment); *in_range = source <= top;
   }
   return *in_range ? (uint32_t)source : lane;
 }

@@ -58,6 +58,8 @@ static void measure(char **words, int htod) {
   uint64_t *samples = bench_touched(repeats * sizeof *samples + 1);
   CUdeviceptr device;
   cuda_check("cuMemAlloc", cuda.mem_alloc(&device, size));
+  cuda_check("cuMemsetD8Async", cuda.memset_d8(device, 0xa5, size, NULL)); /* every page there */
+  cuda_check("cuCtxSynchronize", cuda.synchronize());
   for (size_t i = 0; i < repeats; i++) samples[i] = round_trip(device, &host, i + 1, htod);
   cuda_check("cuMemFree", cuda.mem_free(device));
   bench_summary s = bench_summarise(samples, repeats);

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.softgpu_compiler.device import Driver, Module
 from tests.programs.toolchain import build
+from tests.softgpu_compiler.device import Driver, Module
 
 SOURCE = Path(__file__).with_name("kernels.cu")
 

@@ -1,4 +1,6 @@
-"""A small CUDA driver client in ctypes: loads an image on the software GPU and launches kernels on NumPy arrays."""
+"""A small CUDA driver client in ctypes: loads an image on the software GPU and launches kernels on NumPy
+arrays.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ PTX = """.version 9.0
 .const .align 4 .b8 data[8] = {1, 2, 3};
 .visible .func (.param .b32 r) f(.param .b32 a) { ret; }
 .visible .entry first(.param .u32 a, .param .u64 b, .param .align 16 .b8 c[24]) .reqntid 64 { ret; }
-.visible .entry second() .maxntid 32, 4 .minnctapersm 2 { .shared .align 4 .b8 s[100]; st.shared.u32 [s], 1; ret; }
+.visible .entry second() .maxntid 32, 4 .minnctapersm 2 {
+.shared .align 4 .b8 s[100]; st.shared.u32 [s], 1; ret; }
 """
 SIZES = {
     "rm_desc": abi.DESC.size, "rm_desc_kernel": abi.DESC_KERNEL.size, "rm_desc_param": abi.DESC_PARAM.size,

@@ -121,9 +121,9 @@ def test_histogram(kernels: Module) -> None:
 def test_atomics(kernels: Module) -> None:
     n = 3000
     x = integers(-1000, 1000, n)
-    i, u, l = zeros(4), np.array([~0 & 0xFFFFFFFF, 0, 0, 0, 0], "u4"), zeros(2, "u8")
+    i, u, big = zeros(4), np.array([~0 & 0xFFFFFFFF, 0, 0, 0, 0], "u4"), zeros(2, "u8")
     f, d = zeros(1, "f4"), zeros(1, "f8")
-    kernels.launch("atomics", 12, 256, x, i, u, l, f, d, I32(n))
+    kernels.launch("atomics", 12, 256, x, i, u, big, f, d, I32(n))
     assert list(i) == [x.sum(), -x.sum(), min(0, x.min()), max(0, x.max())]
     as_unsigned = x.astype("u4")
     assert u[0] == np.bitwise_and.reduce(as_unsigned | 0xFF00)
@@ -131,7 +131,7 @@ def test_atomics(kernels: Module) -> None:
         as_unsigned
     )
     assert u[3] == n % 100 and u[4] == (-n) % 50
-    assert l[0] == (np.arange(n, dtype="u8") << np.uint64(20)).sum() and l[1] == (n - 1) << 33
+    assert big[0] == (np.arange(n, dtype="u8") << np.uint64(20)).sum() and big[1] == (n - 1) << 33
     assert f[0] == n / 2 and d[0] == n / 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -91,17 +92,18 @@ def test_variables() -> None:
 
 def test_shared_layout() -> None:
     module = Module(
-        HEAD
-        + ".extern .shared .align 16 .b8 dyn[];\n.shared .align 4 .b8 unused[4096];\n.shared .align 8 .b8 m[8];\n"
+        HEAD + ".extern .shared .align 16 .b8 dyn[];\n"
+        ".shared .align 4 .b8 unused[4096];\n.shared .align 8 .b8 m[8];\n"
         ".func f() { .shared .align 4 .b8 inner[12]; .reg .b32 %r<2>; st.shared.u32 [inner], %r1; ret; }\n"
-        ".entry k() { .shared .f32 own[3]; .reg .b64 %rd<3>; mov.u64 %rd1, dyn; mov.u64 %rd2, m; call f, (); ret; }\n"
+        ".entry k() { .shared .f32 own[3]; .reg .b64 %rd<3>;"
+        " mov.u64 %rd1, dyn; mov.u64 %rd2, m; call f, (); ret; }\n"
         ".entry empty() { ret; }"
     )
     layout, size = module.shared_layout("k")
     assert layout["", "m"] % 8 == 0 and ("", "unused") not in layout
     assert layout["f", "inner"] % 4 == 0 and layout["k", "own"] % 4 == 0
     places = sorted([(layout["", "m"], 8), (layout["f", "inner"], 12), (layout["k", "own"], 12)])
-    assert all(a + n <= b for (a, n), (b, _) in zip(places, places[1:], strict=False)), "no overlap"
+    assert all(a + n <= b for (a, n), (b, _) in pairwise(places)), "no overlap"
     assert size == layout["", "dyn"] >= 32 and size % 16 == 0
     assert module.shared_layout("empty") == ({}, 0)
 
@@ -110,7 +112,8 @@ def test_shared_layout() -> None:
     "text",
     [
         "", "hello", HEAD + ".entry k() {", HEAD + ".entry k( {}", HEAD + ".entry k() { add.s32 %r1, ; }",
-        HEAD + ".entry k() { mov.u32 ( ; }", HEAD + ".global .b8 a[99999999999999999999];", HEAD + ".global .align 3 .b8 a;",
+        HEAD + ".entry k() { mov.u32 ( ; }", HEAD + ".global .b8 a[99999999999999999999];",
+        HEAD + ".global .align 3 .b8 a;",
         HEAD + ".entry k() { ret; } .entry k() { ret; }", HEAD + ".global .b8 a = {1,2", HEAD + "}",
         HEAD + ".entry k() { .reg .b32 %r<; }", HEAD + ".entry k() { \x01 }",
     ],

@@ -16,6 +16,8 @@ from tests.softgpu_compiler.device import Driver, Module
 from tests.softgpu_compiler.model import FORMATS, ROUNDINGS, clamp, integer, pattern, width
 
 COUNT = 96
+BATCH = 12  # cases in one kernel
+HEAD = ".version 8.5\n.target sm_90\n.address_size 64"
 INTS = ("u16", "s16", "u32", "s32", "u64", "s64")
 Model = Callable[..., int | None]
 
@@ -51,7 +53,8 @@ def remainder(a: int, b: int) -> int:
 def integer_cases() -> Iterator[Case]:
     for ty in INTS:
         n = width(ty)
-        for op, f in (("add", operator.add), ("sub", operator.sub), ("mul.lo", operator.mul), ("div", quotient),
+        for op, f in (("add", operator.add), ("sub", operator.sub), ("mul.lo", operator.mul),
+                      ("div", quotient),
                       ("rem", remainder), ("min", min), ("max", max)):  # fmt: skip
             yield simple(f"{op}.{ty}", ty, 2, on_integers(ty, f))
         yield simple(f"mul.hi.{ty}", ty, 2, on_integers(ty, lambda a, b, n=n: a * b >> n))
@@ -84,7 +87,8 @@ def integer_cases() -> Iterator[Case]:
     yield simple(
         "mad.hi.sat.s32", "s32", 3, on_integers("s32", lambda a, b, c: clamp((a * b >> 32) + c, "s32"))
     )
-    yield simple("mad.wide.s32", "s32", 3, lambda a, b, c: pattern(integer(a, "s32") * integer(b, "s32") + c, "u64"), "u64",
+    yield simple("mad.wide.s32", "s32", 3,
+                 lambda a, b, c: pattern(integer(a, "s32") * integer(b, "s32") + c, "u64"), "u64",
                  ("s32", "s32", "u64"))  # fmt: skip
     yield Case("add.cc.u32 %x, {a}, {b}; addc.u32 {d}, {c}, {c};", "u32", ("u32",) * 3,
                lambda a, b, c: pattern(2 * c + (a + b >> 32), "u32"))  # fmt: skip
@@ -94,7 +98,8 @@ def integer_cases() -> Iterator[Case]:
                lambda a, b, c: a * b + c >> 32 & 0xFFFFFFFF)  # fmt: skip
     for x, y in (("s32", "s32"), ("u32", "u32"), ("s32", "u32")):
         yield simple(f"dp4a.{x}.{y}", "u32", 3, lambda a, b, c, x=x, y=y: pattern(c + sum(
-            integer(a >> 8 * i, x[0] + "8") * integer(b >> 8 * i, y[0] + "8") for i in range(4)), "u32"))  # fmt: skip
+            integer(a >> 8 * i, x[0] + "8") * integer(b >> 8 * i, y[0] + "8")
+            for i in range(4)), "u32"))  # fmt: skip
 
 
 def byte_permutation(mode: str) -> Model:
@@ -177,8 +182,10 @@ def bit_cases() -> Iterator[Case]:
     for mode in ("", "f4e", "b4e", "rc8", "ecl", "ecr", "rc16"):
         yield simple("prmt.b32" + (f".{mode}" if mode else ""), "b32", 3, byte_permutation(mode))
     for table in (0x00, 0x96, 0xE8, 0x1B, 0xFF, 0x6A):
-        yield Case(f"lop3.b32 {{d}}, {{a}}, {{b}}, {{c}}, {table};", "b32", ("b32",) * 3, lambda a, b, c, t=table: sum(
-            (t >> (4 * (a >> i & 1) + 2 * (b >> i & 1) + (c >> i & 1)) & 1) << i for i in range(32)))  # fmt: skip
+        yield Case(f"lop3.b32 {{d}}, {{a}}, {{b}}, {{c}}, {table};", "b32", ("b32",) * 3,
+            lambda a, b, c, t=table: sum(
+            (t >> (4 * (a >> i & 1) + 2 * (b >> i & 1) + (c >> i & 1)) & 1) << i
+            for i in range(32)))  # fmt: skip
     yield simple(
         "bmsk.clamp.b32", "b32", 2, lambda a, b: pattern(((1 << min(b, 32)) - 1) << min(a, 32), "u32")
     )
@@ -251,7 +258,8 @@ def conversion_cases() -> Iterator[Case]:
     yield simple("cvt.rzi.ftz.s32.f32", "", 1, model.to_integer("f32", "s32", "rzi", True), "s32", ("f32",))
     for mode in ROUNDINGS:
         yield simple(f"cvt.{mode}.f32.f64", "", 1, model.between_floats("f64", "f32", mode), "f32", ("f64",))
-    for a, b, mode in (("f32", "f16", "rn"), ("f32", "f16", "rz"), ("f64", "f16", "rn"), ("f32", "bf16", "rn"),
+    for a, b, mode in (("f32", "f16", "rn"), ("f32", "f16", "rz"), ("f64", "f16", "rn"),
+                       ("f32", "bf16", "rn"),
                        ("f32", "bf16", "rz")):  # fmt: skip
         yield simple(f"cvt.{mode}.{b}.{a}", "", 1, model.between_floats(a, b, mode), b, (a,))
     for a, b in (("f16", "f32"), ("f16", "f64"), ("bf16", "f32"), ("f32", "f64")):
@@ -286,7 +294,8 @@ def whole(ty: str, f: Callable[[float], int]) -> Model:
 
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
 
 
@@ -406,32 +415,65 @@ def vectors(ty: str, rng: random.Random) -> list[int]:
     return found
 
 
-def ptx(name: str, case: Case) -> str:
-    """A kernel that applies the case to slots of 8 bytes."""
-    lines = [f".visible .entry {name}(.param .u64 ins, .param .u64 outs)", "{", ".reg .pred %p, %q; .reg .b32 %t, %x;",
-             ".reg .b64 %i, %o, %w, %r;", f".reg .b{storage(case.out)} %d;"]  # fmt: skip
-    lines += ["ld.param.u64 %i, [ins]; ld.param.u64 %o, [outs]; mov.u32 %t, %tid.x; mul.wide.u32 %w, %t, 8;",
-              "add.s64 %i, %i, %w; add.s64 %o, %o, %w;"]  # fmt: skip
+def body(case: Case) -> list[str]:
+    """The case on this thread's slots of 8 bytes: operands at %i, result at %o, which move on."""
+    lines = ["{", ".reg .pred %p, %q; .reg .b32 %x; .reg .b64 %r;", f".reg .b{storage(case.out)} %d;"]
     names = dict(zip("abce", case.ins, strict=False))
-    for k, (letter, ty) in enumerate(names.items()):
-        lines += [
-            f".reg .b{storage(ty)} %{letter};",
-            f"ld.global.b{storage(ty)} %{letter}, [%i+{8 * COUNT * k}];",
-        ]
+    for letter, ty in names.items():
+        lines += [f".reg .b{storage(ty)} %{letter};", f"ld.global.b{storage(ty)} %{letter}, [%i];"]
+        lines.append(f"add.s64 %i, %i, {8 * COUNT};")
     lines.append(case.text.format(d="%d", **{n: f"%{n}" for n in names}))
     unsigned = f"u{storage(case.out)}"
     lines.append("mov.b64 %r, %d;" if unsigned == "u64" else f"cvt.u64.{unsigned} %r, %d;")
-    return "\n".join([*lines, "st.global.u64 [%o], %r;", "ret;", "}"])
+    return [*lines, "st.global.u64 [%o], %r;", f"add.s64 %o, %o, {8 * COUNT};", "}"]
 
 
-@pytest.fixture(scope="module", params=GROUPS)
-def group(request: pytest.FixtureRequest, driver: Driver) -> tuple[Module, list[Case]]:
-    """A module with a kernel for each case of a group."""
-    cases = list(GROUPS[request.param]())
-    text = ".version 8.5\n.target sm_90\n.address_size 64\n" + "\n".join(
-        ptx(f"k{i}", c) for i, c in enumerate(cases)
-    )
-    return driver.load(text.encode()), cases
+def ptx(name: str, cases: list[Case]) -> str:
+    """A kernel that works through several cases."""
+    lines = [f".visible .entry {name}(.param .u64 ins, .param .u64 outs)", "{", ".reg .b32 %t;"]
+    lines += [".reg .b64 %i, %o, %w;", "ld.param.u64 %i, [ins]; ld.param.u64 %o, [outs]; mov.u32 %t, %tid.x;"]
+    lines += ["mul.wide.u32 %w, %t, 8; add.s64 %i, %i, %w; add.s64 %o, %o, %w;"]
+    for case in cases:
+        lines += body(case)
+    return "\n".join([*lines, "ret;", "}"])
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_opcodes(group: str, driver: Driver) -> None:
+    cases = list(GROUPS[group]())
+    batches = [cases[i : i + BATCH] for i in range(0, len(cases), BATCH)]
+    text = "\n".join([HEAD, *(ptx(f"k{i}", b) for i, b in enumerate(batches))])
+    module = driver.load(text.encode())
+    wrong: list[str] = []
+    for i, batch in enumerate(batches):
+        wrong += run(module, f"k{i}", batch)
+    assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(wrong[:40])
+
+
+def run(module: Module, kernel: str, cases: list[Case]) -> list[str]:
+    """Launch one kernel and compare; returns what is wrong."""
+    rows: list[list[int]] = []
+    for case in cases:
+        rng = random.Random(case.text)
+        rows += [vectors(ty, rng) for ty in case.ins]
+    ins, outs = np.array(rows, "u8"), np.zeros((len(cases), COUNT), "u8")
+    module.launch(kernel, 1, COUNT, ins, outs)
+    wrong, row = [], 0
+    for case, got in zip(cases, outs, strict=True):
+        given = rows[row : row + len(case.ins)]
+        row += len(case.ins)
+        wrong += first_difference(case, list(zip(*given, strict=True)), got)
+    return wrong
+
+
+def first_difference(case: Case, given: list[tuple[int, ...]], got: np.ndarray) -> list[str]:
+    """A line about the first vector that disagrees with the model, if any does."""
+    for values, result in zip(given, got, strict=True):
+        want = case.model(*values)
+        if not agrees(case, int(result), want):
+            shown = "NaN" if want is None else hex(want)
+            return [f"{case.text} {[hex(v) for v in values]} -> {int(result):#x}, expected {shown}"]
+    return []
 
 
 def agrees(case: Case, got: int, want: int | None) -> bool:
@@ -445,26 +487,6 @@ def agrees(case: Case, got: int, want: int | None) -> bool:
         a, b = FORMATS[case.out].decode(got), FORMATS[case.out].decode(want)
         return math.isclose(a, b, rel_tol=case.tolerance, abs_tol=case.tolerance)
     return got == want
-
-
-def test_opcodes(group: tuple[Module, list[Case]]) -> None:
-    module, cases = group
-    wrong = []
-    for i, case in enumerate(cases):
-        rng = random.Random(case.text)
-        ins = np.zeros((len(case.ins), COUNT), "u8")
-        for k, ty in enumerate(case.ins):
-            ins[k] = vectors(ty, rng)
-        outs = np.zeros(COUNT, "u8")
-        module.launch(f"k{i}", 1, COUNT, ins, outs)
-        for v in range(COUNT):
-            given = [int(x) for x in ins[:, v]]
-            want = case.model(*given)
-            if not agrees(case, int(outs[v]), want):
-                shown = None if want is None else hex(want)
-                wrong.append(f"{case.text} {[hex(g) for g in given]} -> {int(outs[v]):#x}, expected {shown}")
-                break
-    assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(wrong[:40])
 
 
 def test_the_table_is_large() -> None:

@@ -1,4 +1,6 @@
-"""The compile service over its socket: requests, errors that name the place, several clients, its beginning and end."""
+"""The compile service over its socket: requests, errors that name the place, several clients, its
+beginning and end.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from remora.engine.softgpu.compiler.cache import Cache, CacheError, image_key
 PTX = b""".version 9.0
 .target sm_75
 .address_size 64
-.visible .entry good(.param .u64 a) { .reg .b64 %rd<2>; ld.param.u64 %rd1, [a]; st.global.u32 [%rd1], 7; ret; }
+.visible .entry good(.param .u64 a) { .reg .b64 %rd<2>;
+  ld.param.u64 %rd1, [a]; st.global.u32 [%rd1], 7; ret; }
 .visible .entry bad() { .reg .b32 %r<2>;
   mov.u32 %r1, 0;
   wgmma.mma_async.strange %r1;
@@ -96,7 +99,7 @@ def test_errors_name_instruction_and_line(folder: Path) -> None:
     client = Client(folder)
     assert client.describe(PTX)[0] == 0
     status, text = client.compile(PTX, 1)
-    assert status == 218 and b"wgmma.mma_async.strange" in text and b"line 7" in text
+    assert status == 218 and b"wgmma.mma_async.strange" in text and b"line 8" in text
     assert client.compile(PTX, 9)[0] == 218
     assert client.describe(b"\x7fELF" + bytes(100))[0] == 209
     assert client.describe(b"nonsense")[0] == 200

@@ -32,19 +32,24 @@ static bool reserve_at(uint64_t base, uint64_t bytes) {
   return at == wanted;
 }
 
-/* A limit on address space (ulimit -v) leaves room for a smaller range, perhaps. */
-static bool reserve_from(uint64_t base, uint64_t bytes, reserved *range) {
-  for (int i = 0; i < 64; i++)
-    if (reserve_at(base + (uint64_t)i * RANGE_STEP, bytes)) {
-      *range = (reserved){base + (uint64_t)i * RANGE_STEP, bytes};
-      return true;
+#define PLACES 64u /* that are tried */
+
+/* The first free place from `place` on; PLACES if there is none. */
+static unsigned reserve_from(unsigned place, uint64_t bytes, reserved *range) {
+  for (; place < PLACES; place++) {
+    uint64_t base = RANGE_BASE + place * RANGE_STEP;
+    if (reserve_at(base, bytes)) {
+      *range = (reserved){base, bytes};
+      break;
     }
-  return false;
+  }
+  return place;
 }
 
+/* A limit on address space (ulimit -v) leaves room for a smaller range, perhaps. */
 static bool reserve(reserved *range) {
   for (uint64_t bytes = RANGE_BYTES; bytes >= RANGE_BYTES_LEAST; bytes /= 2)
-    if (reserve_from(RANGE_BASE, bytes, range)) return true;
+    if (reserve_from(0, bytes, range) < PLACES) return true;
   return false;
 }
 
@@ -53,16 +58,25 @@ static void give_up(reserved *range) {
   *range = (reserved){0};
 }
 
+/* The next place after the one that did not suit the server. */
+static bool reserve_elsewhere(reserved *range) {
+  uint64_t bytes = range->bytes ? range->bytes : RANGE_BYTES;
+  uint64_t place = (range->base - RANGE_BASE) / RANGE_STEP + 1;
+  give_up(range);
+  return place < PLACES && reserve_from((unsigned)place, bytes, range) < PLACES;
+}
+
 static bool move(void *user, uint64_t base, uint64_t bytes, uint64_t *other) {
   reserved *range = user;
+  reserved wanted = {base, bytes};
   if (base >= range->base && bytes <= range->bytes && base - range->base <= range->bytes - bytes)
     return true;
-  give_up(range);
   if (reserve_at(base, bytes)) {
-    *range = (reserved){base, bytes};
+    give_up(range);
+    *range = wanted;
     return true;
   }
-  if (reserve_from(base + RANGE_STEP, bytes, range)) *other = range->base;
+  if (reserve_elsewhere(range)) *other = range->base;
   return false;
 }
 

@@ -34,11 +34,17 @@ static bool reserve(arena *a) {
   return true;
 }
 
+bool rm_objects_reserve(void) {
+  for (int kind = 0; kind < RM_KINDS; kind++)
+    if (!reserve(&arenas[kind])) return false;
+  return true;
+}
+
 /* The free list runs through the bytes after the header. */
 static uint32_t *next_free(rm_object *object) { return (uint32_t *)(object + 1); }
 
 static rm_object *take(arena *a) {
-  if (!reserve(a)) return NULL;
+  if (!a->base) return NULL;
   if (a->free) {
     rm_object *object = (rm_object *)(a->base + (size_t)(a->free - 1) * a->stride);
     a->free = *next_free(object);

@@ -91,6 +91,8 @@ typedef struct rm_pool {
   int32_t reuse[3];
 } rm_pool;
 
+/* Reserves the arenas' addresses, so that none is taken later, between a program's own mappings. */
+bool rm_objects_reserve(void);
 /* A zeroed object, or NULL when there are too many. */
 void *rm_object_new(enum rm_kind kind);
 /* The object that the handle points to, or NULL. */

@@ -9,13 +9,12 @@
 
 #define SLOTS (1u << 16)
 
-static rm_pending *slots; /* slot 0 stays empty */
+static rm_pending slots[SLOTS]; /* slot 0 stays empty */
 static uint32_t slots_used = 1, slots_free;
 static uint32_t functions_outstanding, copies_out_outstanding;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static rm_pending *take(void) {
-  if (!slots && !(slots = calloc(SLOTS, sizeof *slots))) return NULL;
   uint32_t index = slots_free;
   if (index)
     slots_free = slots[index].next_free;

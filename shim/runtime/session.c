@@ -77,7 +77,7 @@ static const rm_events events = {
 
 static void attach_now(void) {
   uint64_t start = rm_now_ns();
-  attach_failure = rm_attach_to_server(&events);
+  attach_failure = rm_objects_reserve() ? rm_attach_to_server(&events) : CUDA_ERROR_OUT_OF_MEMORY;
   rm_stats()->attach_ns = rm_now_ns() - start;
   snprintf(rm_stats()->server, sizeof rm_stats()->server, "%.63s", rm_session.host);
   if (attach_failure) {

@@ -21,6 +21,7 @@ typedef struct Gate {
   struct Gates *gates;
   struct Gate *next, **link;
   uint64_t token;
+  uint64_t seq; /* of issue, among the session's items */
   uint64_t at, pitch, width, rows; /* device memory of a pull or a large copy out */
   Piece *piece;   /* of a pull: where its next payload lands, */
   bool landed;    /* and whether it has */

@@ -17,6 +17,9 @@ cdef int32_t gate_launch(Session *s, Target *t, uint8_t kind, uint64_t token, ui
     gate.kept = keep != NULL
     if keep != NULL:
         keep[0] = gate
+    pthread_mutex_lock(&s.lane_lock)
+    gate.seq = s.issued + 1
+    pthread_mutex_unlock(&s.lane_lock)
     status = <int32_t>cydriver.cuLaunchHostFunc(t.stream, <cydriver.CUhostFn>gate_reached, gate)
     if status != SUCCESS:
         gate_drop(gate)
@@ -32,8 +35,12 @@ cdef int32_t h_host_func(Session *s, Call *c, const rm_q_host_func *q) noexcept 
 
 
 cdef void run_callback(void *session, Job *job) noexcept nogil:
-    """The stream is at a host function: the client runs it, its urgent answer opens the gate."""
+    """The stream is at a host function: the client runs it, its urgent answer opens the gate.
+
+    What was copied out before must be there when it runs.
+    """
     cdef Session *s = <Session *>session
+    settle(s, (<Gate *>job).seq)
     rm_expect(s.channel, 1)
     send_callback(s, (<Gate *>job).token, SUCCESS)
 
@@ -60,6 +67,7 @@ cdef void run_pull(void *session, Job *job) noexcept nogil:
     cdef CUstream stream = NULL
     cdef uint64_t total = gate.width * gate.rows
     cdef uint64_t offset = 0
+    settle(s, gate.seq)
     gate.status = copier_of(s, gate.ctx, &stream) if piece != NULL else OUT_OF_MEMORY
     while offset < total and piece != NULL and pull_piece(s, gate, piece, offset, stream):
         offset += piece.size
@@ -96,6 +104,7 @@ cdef void run_large_out(void *session, Job *job) noexcept nogil:
     cdef Piece *swap
     cdef CUstream stream = NULL
     cdef uint64_t offset = 0
+    settle(s, gate.seq)
     gate.status = copier_of(s, gate.ctx, &stream) if filled != NULL and other != NULL else OUT_OF_MEMORY
     if gate.status == SUCCESS:
         gate.status = out_piece(gate, filled, &offset, stream)

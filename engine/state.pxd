@@ -131,6 +131,7 @@ cdef extern from "engine/session.h" nogil:
     ctypedef struct Gate:
         Job job
         uint64_t token
+        uint64_t seq
         uint64_t at
         uint64_t pitch
         uint64_t width

@@ -3,8 +3,8 @@
 Input: pycparser's tree of the headers that extract.py names. No output.
 
 How base names, ABI versions and symbols meet: the Typedefs headers declare PFN_<base>_v<ABI>[_pt?s] and
-cuda.h (with __CUDA_API_VERSION_INTERNAL) declares <base>[_v<n>][_pt?s]; within one base and one suffix both are in
-ascending order of age, so the n-th ABI version is the n-th symbol, and their signatures must agree."""
+cuda.h (with __CUDA_API_VERSION_INTERNAL) declares <base>[_v<n>][_pt?s]. Within one base and one suffix both
+are in ascending order of age: the n-th ABI version is the n-th symbol, and their signatures must agree."""
 
 import re
 from collections import defaultdict

@@ -17,7 +17,12 @@ static void wake_all(rm_channel *ch) {
   rm_service_wake(ch);
 }
 
+/* Once this side is closing, however the connection ends is the end that was asked for. */
 static bool keep_first(rm_channel *ch, int error, const char *why) {
+  char closed[sizeof ch->why];
+  snprintf(closed, sizeof closed, "connection to %s was closed on this side", ch->peer);
+  bool closing = rm_load(&ch->closing);
+  if (closing) error = RM_ECLOSED, why = closed;
   pthread_mutex_lock(&ch->fail_lock);
   bool first = ch->error == 0;
   if (first) {
@@ -28,13 +33,13 @@ static bool keep_first(rm_channel *ch, int error, const char *why) {
   return first;
 }
 
-int rm_fail_text(rm_channel *ch, int error, bool bye, const char *why) {
-  if (rm_ended(ch)) return rm_load(&ch->error);
-  if (bye) rm_say_bye(ch, why);
-  if (!keep_first(ch, error, why)) return rm_load(&ch->error);
+/* The error stands before the peer hears of it: its answer must not be taken for the cause. */
+int rm_fail_text(rm_channel *ch, int error, const char *bye, const char *why) {
+  if (rm_ended(ch) || !keep_first(ch, error, why)) return rm_load(&ch->error);
+  if (bye) rm_say_bye(ch, bye);
   wake_all(ch);
-  if (ch->events.on_end) ch->events.on_end(ch->user, error, ch->why);
-  return error;
+  if (ch->events.on_end) ch->events.on_end(ch->user, ch->error, ch->why);
+  return ch->error;
 }
 
 int rm_fail(rm_channel *ch, int error, const char *format, ...) {
@@ -43,7 +48,7 @@ int rm_fail(rm_channel *ch, int error, const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  return rm_fail_text(ch, error, false, text);
+  return rm_fail_text(ch, error, NULL, text);
 }
 
 int rm_fail_link(rm_channel *ch, int error) {
@@ -66,9 +71,8 @@ bool rm_in_broken(rm_channel *ch, const char *format, ...) {
   va_start(arguments, format);
   vsnprintf(detail, sizeof detail, format, arguments);
   va_end(arguments);
-  rm_say_bye(ch, detail);
   snprintf(text, sizeof text, "%s broke the protocol: %s", ch->peer, detail);
-  rm_fail_text(ch, RM_EPROTO, false, text);
+  rm_fail_text(ch, RM_EPROTO, detail, text);
   return false;
 }
 

@@ -36,6 +36,7 @@ struct rm_tx {
   pthread_mutex_t lock;
   uint64_t sent;
   bool held;                     /* the link still has the rest of a send */
+  bool dead;                     /* the peer takes nothing any more */
   rm_note notes[RM_PARCELS_MAX]; /* notes being sent */
   rm_traffic stats;
 };
@@ -114,6 +115,7 @@ struct rm_channel {
   struct rm_notes notes;
   pthread_mutex_t fail_lock;
   int32_t error;
+  rm_word closing; /* rm_channel_close is under way */
   char why[320];
 };
 
@@ -144,7 +146,8 @@ uint64_t rm_now_us(void);
 /* fail.c: the first failure is kept, everyone is woken */
 int rm_fail(rm_channel *ch, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-int rm_fail_text(rm_channel *ch, int error, bool bye, const char *why);
+/* bye: what the peer is told, if it can be; NULL: nothing. */
+int rm_fail_text(rm_channel *ch, int error, const char *bye, const char *why);
 /* What a link's error means, in words, as the channel's failure. */
 int rm_fail_link(rm_channel *ch, int error);
 

@@ -60,6 +60,8 @@ typedef struct rm_link_ops {
   long (*receive)(rm_link *link, rm_channel *to, bool sleep);
   /* Waits for rm_ready events up to timeout_ms (-1: no limit): a set of them, 0 for none. */
   int (*wait)(rm_link *link, int events, int timeout_ms);
+  /* Nothing more will be sent; what was sent still arrives, and receiving goes on. */
+  void (*finish)(rm_link *link);
   /* Makes every sleeping and later call fail soon. Any thread. */
   void (*stop)(rm_link *link);
   /* Releases descriptors and memory; in a forked child descriptors only. */

@@ -120,17 +120,36 @@ static void drain_until(rm_channel *ch, uint64_t end_ms) {
     ch->link->ops->wait(ch->link, RM_WRITABLE, RM_UNSERVED_MS);
 }
 
-void rm_channel_close(rm_channel *ch, int drain_ms) {
-  if (drain_ms > 0) drain_until(ch, rm_now_ms() + (uint64_t)drain_ms);
-  if (rm_ended(ch)) return;
+/* Reads on until the peer has taken everything and ended its side too: data that came to a socket
+ * shut for reading would make the kernel drop what the peer has not read yet. */
+static void part(rm_channel *ch, uint64_t end_ms) {
+  rm_store_ordered(&ch->closing, 1);
   rm_say_bye(ch, "");
-  rm_fail(ch, RM_ECLOSED, "connection to %s was closed on this side", ch->peer);
+  ch->link->ops->finish(ch->link);
+  rm_expect(ch, 1);
+  while (!rm_ended(ch) && rm_now_ms() < end_ms) {
+    if (!rm_read_take(ch)) {
+      rm_futex_wait(&ch->closing, 1, 1);
+      continue;
+    }
+    if (ch->link->ops->wait(ch->link, RM_READABLE, RM_UNSERVED_MS)) rm_read_some(ch, false);
+    rm_read_leave(ch);
+  }
+  rm_expect(ch, -1);
+}
+
+void rm_channel_close(rm_channel *ch, int drain_ms) {
+  uint64_t end_ms = rm_now_ms() + (uint64_t)(drain_ms > 0 ? drain_ms : 0);
+  if (drain_ms > 0) drain_until(ch, end_ms);
+  if (drain_ms > 0 && !rm_ended(ch)) part(ch, end_ms);
+  rm_store_ordered(&ch->closing, 1);
+  rm_fail_text(ch, RM_ECLOSED, "", "");
 }
 
 void rm_channel_end(rm_channel *ch, const char *why) {
-  if (rm_ended(ch)) return;
-  rm_say_bye(ch, why);
-  rm_fail(ch, RM_ECLOSED, "connection to %s was closed on this side: %s", ch->peer, why);
+  char text[sizeof ch->why];
+  snprintf(text, sizeof text, "connection to %s was closed on this side: %s", ch->peer, why);
+  rm_fail_text(ch, RM_ECLOSED, why, text);
 }
 
 void rm_channel_free(rm_channel *ch) {

@@ -125,6 +125,23 @@ static void set_held(rm_channel *ch, bool held) {
   rm_store_ordered(&ch->held, held);
 }
 
+/* The peer takes nothing any more. What it sent before is still to be read, and its goodbye says
+ * why: the end is the reader's to find. This thread reads for itself where no other does. */
+static int read_out(rm_channel *ch, int error) {
+  ch->tx.dead = true;
+  if (rm_reading_here(ch)) return error;
+  uint64_t end_ms = rm_now_ms() + RM_READ_OUT_MS;
+  while (!rm_ended(ch) && rm_now_ms() < end_ms) {
+    if (rm_read_take(ch)) {
+      if (rm_read_some(ch, false) == -EAGAIN) ch->link->ops->wait(ch->link, RM_READABLE, 1);
+      rm_read_leave(ch);
+    } else {
+      sched_yield();
+    }
+  }
+  return rm_fail_link(ch, error);
+}
+
 /* Sees a send through, or leaves it with the link if this thread may not wait. */
 static int see_through(rm_channel *ch, int error, bool blocks) {
   while (error == -EAGAIN && blocks && !rm_ended(ch)) {
@@ -133,6 +150,7 @@ static int see_through(rm_channel *ch, int error, bool blocks) {
     if (error == 0) rm_store(&ch->heard_ms, rm_now_ms()); /* the peer took bytes: it lives */
   }
   set_held(ch, error == -EAGAIN);
+  if (error == -EPIPE || error == -ECONNRESET) return read_out(ch, error);
   if (error && error != -EAGAIN) return rm_fail_link(ch, error);
   if (error && rm_ended(ch)) return rm_load(&ch->error);
   return error;
@@ -146,6 +164,7 @@ static int send_parcels(rm_channel *ch, const rm_parcel *parcels, unsigned count
 }
 
 static int drain_locked(rm_channel *ch, bool blocks) {
+  if (ch->tx.dead) return read_out(ch, -EPIPE);
   int error = ch->tx.held ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
   while (!error && !rm_ended(ch)) {
     rm_parcel parcels[RM_PARCELS_MAX];
@@ -158,9 +177,10 @@ static int drain_locked(rm_channel *ch, bool blocks) {
 
 /* Notes and credits that became due while the lock was held, and whose owners did not wait. */
 static void after_unlock(rm_channel *ch) {
-  while (rm_load_ordered(&ch->work) && !rm_load(&ch->held) && !rm_ended(ch) &&
+  int error = 0;
+  while (rm_load_ordered(&ch->work) && !error && !rm_ended(ch) &&
          pthread_mutex_trylock(&ch->tx.lock) == 0) {
-    drain_locked(ch, false);
+    error = drain_locked(ch, false);
     pthread_mutex_unlock(&ch->tx.lock);
   }
   if (rm_load_ordered(&ch->held)) rm_wake_flusher(ch);

@@ -68,32 +68,41 @@ static bool take_note(rm_stream *in, rm_channel *ch) {
          rm_in_note(ch, note_kind(&in->frame), bytes, in->frame.length);
 }
 
+static bool has_room_of_its_own(const rm_frame *frame) {
+  return frame->kind == RM_FRAME_RECORDS || frame->kind == RM_FRAME_BULK;
+}
+
 static bool check_frame(const rm_frame *frame, rm_channel *ch) {
-  bool payload = frame->kind == RM_FRAME_RECORDS || frame->kind == RM_FRAME_BULK;
   if (frame->kind < RM_FRAME_RECORDS || frame->kind > RM_FRAME_BYE || frame->reserved)
     return rm_in_broken(ch, "frame of unknown kind %u", frame->kind);
   if (frame->tag && frame->kind != RM_FRAME_BULK)
     return rm_in_broken(ch, "frame of kind %u with a tag", frame->kind);
-  if (!payload && frame->length > longest(frame->kind))
+  if (!has_room_of_its_own(frame) && frame->length > longest(frame->kind))
     return rm_in_broken(ch, "frame of kind %u with %u bytes (limit %u)", frame->kind, frame->length,
                         longest(frame->kind));
-  return rm_in_credit(
-      ch, (rm_credit){frame->ring_released, {frame->bulk_released[0], frame->bulk_released[1]}});
+  return true;
+}
+
+static bool take_whole_frame(rm_stream *in, rm_channel *ch) {
+  const rm_frame *frame = &in->frame;
+  if (!rm_in_credit(ch, (rm_credit){frame->ring_released,
+                                    {frame->bulk_released[0], frame->bulk_released[1]}}))
+    return false;
+  if (frame->kind == RM_FRAME_RECORDS) return begin_records(in, ch);
+  if (frame->kind == RM_FRAME_BULK) return begin_bulk(in, ch);
+  return take_note(in, ch);
 }
 
 /* Takes one frame, or the beginning of one, out of staging. *more: there may be another. */
 static bool take_frame(rm_stream *in, rm_channel *ch, bool *more) {
-  size_t here = in->end - in->begin;
-  *more = here >= sizeof in->frame;
+  size_t here = in->end - in->begin, needed = sizeof in->frame;
+  *more = here >= needed;
   if (!*more) return true;
   memcpy(&in->frame, in->staging + in->begin, sizeof in->frame);
-  bool payload = in->frame.kind == RM_FRAME_RECORDS || in->frame.kind == RM_FRAME_BULK;
-  bool sane = payload || in->frame.length <= RM_NOTE_MAX;
-  if (sane && !payload && here < sizeof in->frame + in->frame.length) return !(*more = false);
   if (!check_frame(&in->frame, ch)) return false;
-  if (in->frame.kind == RM_FRAME_RECORDS) return begin_records(in, ch);
-  if (in->frame.kind == RM_FRAME_BULK) return begin_bulk(in, ch);
-  return take_note(in, ch);
+  if (!has_room_of_its_own(&in->frame)) needed += in->frame.length;
+  *more = here >= needed;
+  return !*more || take_whole_frame(in, ch);
 }
 
 bool rm_stream_took(rm_stream *in, rm_channel *ch, size_t n) {

@@ -136,6 +136,8 @@ static int tcp_wait(rm_link *link, int events, int timeout_ms) {
 
 /* ---- set-up and end */
 
+static void tcp_finish(rm_link *link) { shutdown(((rm_tcp *)link)->fd, SHUT_WR); }
+
 static void tcp_stop(rm_link *link) { shutdown(((rm_tcp *)link)->fd, SHUT_RDWR); }
 
 static void tcp_free(rm_link *link, bool forked) {
@@ -143,8 +145,8 @@ static void tcp_free(rm_link *link, bool forked) {
   if (!forked) free(link);
 }
 
-static const rm_link_ops tcp_ops = {tcp_send, tcp_resume, tcp_receive,
-                                    tcp_wait, tcp_stop,   tcp_free};
+static const rm_link_ops tcp_ops = {tcp_send,   tcp_resume, tcp_receive, tcp_wait,
+                                    tcp_finish, tcp_stop,   tcp_free};
 
 static void set_number(int fd, int level, int option, int value) {
   setsockopt(fd, level, option, &value, sizeof value); /* not every stream socket knows it */

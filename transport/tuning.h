@@ -60,6 +60,9 @@
 /* Threads of the channel call shallow C code only. */
 #define RM_THREAD_STACK (256u << 10)
 
+/* How long what a dead connection still holds is waited for, when sending over it has failed. */
+#define RM_READ_OUT_MS 1000u
+
 /* Reaching a server and being granted a session: a server that makes a worker process and a device
  * context for it answers within seconds. */
 #define RM_HELLO_MS 20000

@@ -8,8 +8,8 @@
 enum { SLOTS = 1 << 18 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char *arena;
-static uint32_t used = 1; /* slot 0 stays empty: it ends the free list */
+static char *_Atomic arena;
+static _Atomic uint32_t used = 1; /* slot 0 stays empty: it ends the free list */
 static uint32_t free_first, free_last;
 
 static sg_object *slot(uint32_t index) {

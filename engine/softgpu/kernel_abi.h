@@ -81,7 +81,7 @@ struct rm_block {
   const uint8_t *params;  /*  56 the parameter buffer, aligned to 16 */
   uint32_t nsmid;         /*  64 */
   uint32_t grid_id;       /*  68 */
-  const uint32_t *envreg; /*  72 32 words; words 1 and 2: low and high half of the grid workspace's
+  const uint32_t *envreg; /*  72 32 words; words 1 and 2: high and low half of the grid workspace's
                                  address in a cooperative launch, else 0 */
   void *runtime;          /*  80 the driver's own */
   uint32_t reserved[10];  /*  88 */

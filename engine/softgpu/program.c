@@ -35,12 +35,13 @@ static CUresult hello(char *environment, sg_jit_log *log) {
   return r;
 }
 
-static CUresult environment_name(char *environment, sg_jit_log *log) {
+/* anew: what is known has turned out not to be the service's. */
+static CUresult environment_name(char *environment, bool anew, sg_jit_log *log) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   static char known[SG_ENVIRONMENT_CHARS + 1];
   CUresult r = CUDA_SUCCESS;
   pthread_mutex_lock(&lock);
-  if (!known[0] && !sg_cache_environment(known)) {
+  if (anew || (!known[0] && !sg_cache_environment(known))) {
     known[0] = 0;
     r = hello(known, log);
   }
@@ -163,7 +164,7 @@ static CUresult compile(sg_program *p, uint32_t unit, sg_jit_log *log) {
 static CUresult fetch(sg_program *p, sg_jit_log *log) {
   char environment[SG_ENVIRONMENT_CHARS + 1];
   sg_file file;
-  CUresult r = environment_name(environment, log);
+  CUresult r = environment_name(environment, false, log);
   if (r != CUDA_SUCCESS) return r;
   if (sg_cache_read_module(environment, p->key, &file)) {
     if (accept(p, file)) return CUDA_SUCCESS;
@@ -222,9 +223,11 @@ void sg_program_drop(sg_program *p) {
 
 CUresult sg_program_object(sg_program *p, uint32_t unit, sg_jit_log *log, sg_file *object) {
   char environment[SG_ENVIRONMENT_CHARS + 1];
-  CUresult r = environment_name(environment, log);
+  CUresult r = environment_name(environment, false, log);
   if (r != CUDA_SUCCESS || sg_cache_read_unit(environment, p->key, unit, object)) return r;
   r = compile(p, unit, log);
+  if (r != CUDA_SUCCESS || sg_cache_read_unit(environment, p->key, unit, object)) return r;
+  r = environment_name(environment, true, log);
   if (r != CUDA_SUCCESS || sg_cache_read_unit(environment, p->key, unit, object)) return r;
   sg_jit_log_error(log, CUDA_ERROR_UNKNOWN, "a compiled kernel is missing from the cache");
   return CUDA_ERROR_UNKNOWN;

@@ -52,16 +52,18 @@ static const slot runtime_table[13] = {
 
 /* ---- RUNTIME_CALLBACK_HOOKS: zeroed buffers that the runtime marks */
 
-static char hook_space[1024], hook_flags[14];
+/* n counts elements, whose size is the runtime's affair: 8 bytes hold any. */
+enum { HOOKS = 1024, FLAGS = 14 };
+static uint64_t hook_space[HOOKS], hook_flags[FLAGS];
 
 static void hooks_space(void **buffer, size_t *n) {
   *buffer = hook_space;
-  *n = sizeof hook_space;
+  *n = HOOKS;
 }
 
 static void hooks_flags(void **buffer, size_t *n) {
   *buffer = hook_flags;
-  *n = sizeof hook_flags;
+  *n = FLAGS;
 }
 
 static const slot hooks_table[7] = {SIZED(7), [2] = CODE(hooks_space), [6] = CODE(hooks_flags)};

@@ -153,10 +153,8 @@ def run(
 ) -> None:
     """Run a CUDA program on GPUs that are elsewhere. Exit status and signals are the program's own."""
     from remora.engine.cli import run as subcommand
-    from remora.shim.launcher.process import leave_as
 
-    request = subcommand.Request(server, gpus, fraction, memory, driver.value, token_file)
-    leave_as(subcommand.run(command, request))
+    subcommand.run(command, subcommand.Request(server, gpus, fraction, memory, driver.value, token_file))
 
 
 @app.command("list", epilog="Example: remora list --server gpubox:7401 --token-file secret")

@@ -10,11 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from remora.engine.cli.run import Request, run
-from remora.shim.launcher import reasons, stats
+from remora.engine.cli.errors import Problem
+from remora.engine.cli.run import Request, prepare
+from remora.shim.launcher import process, reasons, stats
 from remora.shim.launcher.environment import SHIM_FOLDER
 from remora.shim.launcher.mapped import Observer
 
+WIDTH = 110  # of a report that goes to a file
 MOST_ROWS = 25  # of the table of calls: the rest is summed up in one line
 
 
@@ -22,13 +24,17 @@ def examine(command: Sequence[str], request: Request) -> int:
     """Runs command, prints the report on stderr, returns the command's wait status."""
     with tempfile.TemporaryDirectory(prefix="remora-doctor-") as folder:
         observer = Observer()
-        status = run(command, request, stats=Path(folder), watch=observer)
+        settings = prepare(request, stats=Path(folder))
+        try:
+            status = process.run(command, settings, observer)
+        except process.CannotRun as error:
+            raise Problem(str(error), error.status) from None
         report(stats.read_folder(Path(folder)), observer.seen)
     return status
 
 
 def report(pages: list[stats.Page], libraries: set[str]) -> None:
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH)
     console.rule("remora doctor")
     console.print(*diagnosis(pages, libraries), sep="\n")
     for page in pages:
@@ -52,9 +58,7 @@ def diagnosis(pages: list[stats.Page], libraries: set[str]) -> list[str]:
         for path in others
     ]
     if not pages and not libraries:
-        lines.append(
-            "[yellow]the program never called a CUDA driver: is it built for CPU only?[/]"
-        )
+        lines.append("[yellow]the program never called a CUDA driver: is it built for CPU only?[/]")
     elif not libraries:
         lines.append("libcuda mapped: Remora's (the program ended too soon to be looked at)")
     return lines

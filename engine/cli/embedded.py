@@ -39,8 +39,6 @@ def engine(driver: str) -> Iterator[Engine]:
         process, ready = launch(driver, token_file, log)
         try:
             yield Engine(await_ready(process, ready, log), secret)
-            if process.poll() is not None:
-                print(f"remora: the embedded engine ended early: {last_line(log)}", file=sys.stderr)
         finally:
             stop(process)
 

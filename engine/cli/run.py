@@ -1,19 +1,22 @@
-"""`remora run`: a lease, an environment, a program; then everything is given back."""
+"""`remora run`: a lease, an environment; then this process becomes the program.
+
+So PID, exit status, signals and terminal are the program's own. The lease, and the engine where no server is
+named, are kept by another process until the program ends.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
-from remora.engine import client
-from remora.engine.cli import embedded, token
 from remora.engine.cli.errors import Problem
-from remora.engine.errors import EngineError
-from remora.shim.launcher import environment, process
+from remora.shim.launcher import environment
+from remora.shim.launcher.keeper import NotHeld, keep
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,35 @@ class Request:
     token_file: Path | None
 
 
-def run(
-    command: Sequence[str],
-    request: Request,
-    stats: Path | None = None,
-    watch: Callable[[int], None] | None = None,
-) -> int:
-    """Runs command on leased GPUs and returns its wait status. Raises Problem."""
+def run(command: Sequence[str], request: Request) -> NoReturn:
+    """Becomes command, on leased GPUs. Raises Problem when there are none, or no such command."""
+    settings = prepare(request)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execvpe(command[0], list(command), settings)
+    except FileNotFoundError:
+        raise Problem(f"{command[0]}: no such command", 127) from None
+    except OSError as error:
+        raise Problem(f"{command[0]}: {error.strerror}", 126) from None
+
+
+def prepare(request: Request, stats: Path | None = None) -> dict[str, str]:
+    """The environment of a program that finds its GPUs. They are leased until this process ends."""
     check(request)
-    with leased(request) as (server, lease):
-        settings = environment.for_remote(os.environ, server=server, ticket=lease.ticket, stats=stats)
-        if lease.driver == "softgpu":
-            announce(environment.prefer_ptx(settings))
-        try:
-            return process.run(command, settings, watch)
-        except process.CannotRun as error:
-            raise Problem(str(error), error.status) from None
+    try:
+        # Imports of the client side happen in the keeper: they may start threads, and we want none.
+        facts = keep(lambda: leased(request))
+    except NotHeld as error:
+        raise Problem(str(error)) from None
+    if request.server is None:
+        print(
+            f"remora: no --server: an engine runs here, at {facts['server']}, for this run", file=sys.stderr
+        )
+    settings = environment.for_remote(os.environ, server=facts["server"], ticket=facts["ticket"], stats=stats)
+    if facts["driver"] == "softgpu":
+        announce(environment.prefer_ptx(settings))
+    return settings
 
 
 def check(request: Request) -> None:
@@ -52,33 +68,32 @@ def check(request: Request) -> None:
     if request.fraction is not None and request.memory is not None:
         raise Problem("-p and -m exclude each other: give a share of the memory, or MiB", 2)
     if request.server is not None and request.driver != "auto":
-        raise Problem(
-            "--driver chooses for an engine started here; a server has chosen already: leave one out", 2
-        )
+        raise Problem("--driver is for an engine started here; a server has chosen its own: leave one out", 2)
     if not (environment.SHIM_FOLDER / "libcuda.so.1").exists():
         raise Problem(f"{environment.SHIM_FOLDER}/libcuda.so.1 is missing: build it with `make build`")
 
 
 @contextmanager
-def leased(request: Request) -> Iterator[tuple[str, client.Lease]]:
-    """The server's address and a lease there; an engine is started here when no server is named."""
+def leased(request: Request) -> Iterator[dict[str, Any]]:
+    """Facts of a lease; on an engine that is started here when no server is named."""
+    from remora.engine.cli import embedded, token
+
     if request.server is not None:
-        with lease_at(request.server, token.read(request.token_file), request) as lease:
-            yield request.server, lease
+        with lease_at(request.server, token.read(request.token_file), request) as facts:
+            yield facts
         return
-    with embedded.engine(request.driver) as engine:
-        print(f"remora: no --server: an engine runs here, at {engine.server}, for this run", file=sys.stderr)
-        with lease_at(engine.server, engine.token, request) as lease:
-            yield engine.server, lease
+    with embedded.engine(request.driver) as engine, lease_at(engine.server, engine.token, request) as facts:
+        yield facts
 
 
-def lease_at(server: str, secret: str | None, request: Request) -> client.Lease:
-    try:
-        return client.request_lease(
-            server, token=secret or "", gpus=request.gpus, fraction=request.fraction, mem_mib=request.memory
-        )
-    except EngineError as error:
-        raise Problem(str(error)) from None
+@contextmanager
+def lease_at(server: str, secret: str | None, request: Request) -> Iterator[dict[str, Any]]:
+    from remora.engine import client
+
+    with client.request_lease(
+        server, token=secret or "", gpus=request.gpus, fraction=request.fraction, mem_mib=request.memory
+    ) as lease:
+        yield {"server": server, "ticket": lease.ticket, "driver": lease.driver}
 
 
 def announce(settings: Sequence[str]) -> None:

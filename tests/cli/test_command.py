@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.programs.harness import REMORA, clean_environment
+from tests.programs.harness import REMORA, clean_environment, wait_until
 
 
 def remora(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -108,3 +110,58 @@ def test_pages_of_counters_are_checked() -> None:
             stats.parse(bad, names)
     with pytest.raises(stats.BadPage):
         stats.parse(head + bytes(64), ["cuInit"])
+
+
+def through(*command: str) -> subprocess.CompletedProcess[str]:
+    return remora("run", "--driver", "softgpu", "--", *command)
+
+
+@pytest.mark.parametrize("status", [0, 1, 42, 255])
+def test_exit_status_is_the_programs(status: int) -> None:
+    assert through("sh", "-c", f"exit {status}").returncode == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
+def test_death_by_signal_is_the_programs(number: int) -> None:
+    assert through("sh", "-c", f"kill -{int(number)} $$").returncode == -number
+
+
+def test_the_program_has_our_pid_and_no_children() -> None:
+    command = [
+        *REMORA,
+        "run",
+        "--driver",
+        "softgpu",
+        "--",
+        "sh",
+        "-c",
+        "echo $$; cat /proc/$$/task/$$/children",
+    ]
+    with subprocess.Popen(command, env=clean_environment(), stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        lines = run.stdout.read().split("\n")
+    assert lines[0] == str(run.pid)
+    assert len(lines[1].split()) == 1  # the cat alone: neither engine nor keeper
+
+
+def test_the_engine_ends_with_the_program(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*REMORA, "run", "--driver", "softgpu", "--", "sh", "-c", "echo $REMORA_SERVER; read x"],
+        env=clean_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        assert run.stdout
+        host, port = run.stdout.readline().strip().rsplit(":", 1)
+        socket.create_connection((host, int(port)), 5).close()
+        run.kill()
+
+    def gone() -> bool:
+        try:
+            socket.create_connection((host, int(port)), 5).close()
+        except OSError:
+            return True
+        return False
+
+    wait_until("the engine is gone", gone, 15)

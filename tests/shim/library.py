@@ -13,10 +13,10 @@ CC = os.environ.get("CC", "gcc")
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
 
 
-def build(target: Path, *sources: str, flags: tuple[str, ...] = ()) -> Path:
+def build(target: Path, *sources: str, libraries: tuple[str, ...] = ("-ldl",)) -> Path:
     """Sources (from the repository's root) as a program or, for *.so, a library with all its symbols."""
     shared = ["-shared", "-fPIC"] if target.suffix == ".so" else []
-    command = [CC, *FLAGS, *shared, "-I.", *flags, *sources, "-o", str(target), "-ldl"]
+    command = [CC, *FLAGS, *shared, "-I.", *sources, "-o", str(target), *libraries]
     subprocess.run(command, cwd=ROOT, check=True, timeout=120)
     return target
 

@@ -1,0 +1,31 @@
+"""The shim against a real engine on the software GPU: C programs that check what each driver call gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import harness
+from tests.shim import library
+
+DRIVER = "tests/shim/driver"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]:
+    with harness.server(tmp_path_factory.mktemp("server"), REMORA_SOFTGPU_MEMORY_MIB="1024") as running:
+        yield running
+
+
+def program(folder: Path, name: str) -> Path:
+    """One of the programs, linked to the shim."""
+    flags = (f"-L{library.SHIM.parent}", "-l:libcuda.so.1")
+    return library.build(folder / name, f"{DRIVER}/{name}.c", libraries=flags)
+
+
+@pytest.mark.parametrize("name", ["contexts", "copies"])
+def test_calls_give_what_a_driver_gives(server: harness.Server, tmp_path: Path, name: str) -> None:
+    result = server.run([str(program(tmp_path, name))], tmp_path).expect_success()
+    assert result.output.endswith(f"{name}: done\n")

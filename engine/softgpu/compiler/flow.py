@@ -4,20 +4,32 @@ exit.
 
 from __future__ import annotations
 
-from remora.engine.softgpu.compiler.errors import UnsupportedError
+from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.syntax import Function, Instr, Label, Sym
 
 WARP_OPERATIONS = frozenset({"shfl", "vote", "match", "redux", "elect", "nanosleep", "ldmatrix", "mma"})
 
 
 def check_labels(function: Function) -> None:
-    """Labels must be unique: scoped ones (from inline assembly used twice) are not told apart."""
+    """Branches must find their labels, and labels be unique."""
     seen: set[str] = set()
     for x in function.body:
         if isinstance(x, Label):
             if x.name in seen:
                 raise UnsupportedError(f"label {x.name} occurs twice", function.pos)
             seen.add(x.name)
+    for jump in function.instructions():
+        for target in _targets(function, jump):
+            if target not in seen:
+                raise PtxError(f"no label {target}", jump.pos)
+
+
+def _targets(function: Function, x: Instr) -> list[str]:
+    """The labels that a branch names."""
+    last = x.args[-1] if x.args else None
+    if not isinstance(last, Sym) or x.name not in ("bra", "brx"):
+        return []
+    return [last.name] if x.name == "bra" else function.tables.get(last.name, [])
 
 
 def loops(function: Function) -> list[tuple[int, int]]:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
 
 
+#: What a handler runs into when operands are missing or of the wrong kind.
+MALFORMED = (KeyError, IndexError, ValueError, TypeError, AttributeError, AssertionError)
+
+
 @dataclass(slots=True)
 class Scope:
     """The PTX function being translated: the outermost one, or one inlined into it."""
@@ -111,7 +115,7 @@ class FunctionEmitter(Builder):
             if error.pos < 0:
                 error.pos = x.pos
             raise
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError, StopIteration) as error:
+        except MALFORMED as error:
             raise UnsupportedError(
                 f"instruction {x.op} with these operands is not supported", x.pos
             ) from error
@@ -162,7 +166,7 @@ class FunctionEmitter(Builder):
             case Bits(pattern, width):
                 return self.float_constant(pattern, width, ty)
             case Special(name):
-                return special.value(self, name, ty)
+                return self.cast(special.value(self, name, ty), int_type(ty), llvm_type(ty))
             case Sym(name, offset):
                 return self.symbol_value(name, offset, ty)
             case Vec(items):

@@ -49,7 +49,7 @@ def _bases(function: Function) -> set[str]:
         ):
             found |= {_name(a.base) for a in x.args if isinstance(a, Mem)}
         if x.name == "cvta" and not any(p.split("::")[0] in ("shared", "local") for p in x.parts):
-            found.add(_name(x.args[1]))
+            found |= {_name(a) for a in x.args[1:2]}
     return found
 
 

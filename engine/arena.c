@@ -5,10 +5,10 @@
 #include <string.h>
 
 struct ArenaBlock {
-  uint64_t at, size;                    /* size: whole multiple of ARENA_ALIGN */
-  uint64_t asked;                       /* bytes asked for; 0 = a hole */
-  ArenaBlock *before, *after;           /* neighbours by address */
-  ArenaBlock *bin_before, *next;        /* in the bin, or in the hash chain */
+  uint64_t at, size;             /* size: whole multiple of ARENA_ALIGN */
+  uint64_t asked;                /* bytes asked for; 0 = a hole */
+  ArenaBlock *before, *after;    /* neighbours by address */
+  ArenaBlock *bin_before, *next; /* in the bin, or in the hash chain */
 };
 
 struct ArenaGranule {
@@ -44,9 +44,7 @@ static void bin_remove(Arena *a, ArenaBlock *hole) {
   if (hole->next) hole->next->bin_before = hole->bin_before;
 }
 
-static uint64_t round_up(uint64_t n, uint64_t unit) {
-  return (n + unit - 1) / unit * unit;
-}
+static uint64_t round_up(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
 
 static ArenaBlock *find_hole(Arena *a, uint64_t size, uint64_t align) {
   for (uint32_t bin = bin_of(size); bin < ARENA_BINS; bin++)
@@ -100,13 +98,12 @@ static void live_remove(Arena *a, ArenaBlock *block) {
 
 /* ---- granules */
 
-static uint64_t granule_at(const Arena *a, uint64_t index) {
-  return a->base + index * a->granule;
-}
+static uint64_t granule_at(const Arena *a, uint64_t index) { return a->base + index * a->granule; }
 
 static void run_release(Arena *a, uint64_t first) {
   uint32_t count = a->granules[first].run_count;
-  a->driver.release(a->driver.user, granule_at(a, first), count * a->granule, a->granules[first].handle);
+  a->driver.release(a->driver.user, granule_at(a, first), count * a->granule,
+                    a->granules[first].handle);
   a->committed -= count * a->granule;
   for (uint64_t g = first; g < first + count; g++) a->granules[g].run_first = 0;
 }
@@ -145,7 +142,8 @@ static void granule_use(Arena *a, uint64_t g) {
 static int32_t commit_stretch(Arena *a, const ArenaBlock *b, uint64_t *g, uint64_t last) {
   uint64_t from = *g, to = from + 1;
   bool whole = granule_at(a, from) >= b->at && granule_at(a, from + 1) <= b->at + b->size;
-  while (whole && to <= last && !a->granules[to].run_first && granule_at(a, to + 1) <= b->at + b->size)
+  while (whole && to <= last && !a->granules[to].run_first &&
+         granule_at(a, to + 1) <= b->at + b->size)
     to++;
   *g = to;
   return run_commit(a, from, to - from);
@@ -175,8 +173,8 @@ static int32_t commit_block(Arena *a, const ArenaBlock *b) {
 static ArenaBlock *split(Arena *a, ArenaBlock *hole, uint64_t size) {
   ArenaBlock *rest = calloc(1, sizeof *rest);
   if (!rest) return NULL;
-  *rest = (ArenaBlock){.at = hole->at + size, .size = hole->size - size, .before = hole,
-                       .after = hole->after};
+  *rest = (ArenaBlock){
+      .at = hole->at + size, .size = hole->size - size, .before = hole, .after = hole->after};
   if (rest->after) rest->after->before = rest;
   hole->after = rest;
   hole->size = size;
@@ -271,7 +269,8 @@ uint64_t arena_any(const Arena *a) {
 }
 
 bool arena_holds(const Arena *a, uint64_t ptr, uint64_t bytes) {
-  if (ptr < a->base || ptr - a->base >= a->bytes || bytes > a->bytes - (ptr - a->base)) return false;
+  if (ptr < a->base || ptr - a->base >= a->bytes || bytes > a->bytes - (ptr - a->base))
+    return false;
   uint64_t first = (ptr - a->base) / a->granule;
   uint64_t last = bytes ? (ptr + bytes - 1 - a->base) / a->granule : first;
   for (uint64_t g = first; g <= last; g++)
@@ -288,7 +287,8 @@ void arena_trim(Arena *a) {
 }
 
 bool arena_init(Arena *a, uint64_t base, uint64_t bytes, uint64_t granule, ArenaDriver driver) {
-  *a = (Arena){.base = base, .bytes = bytes, .granule = granule, .driver = driver, .live_room = 1024};
+  *a = (Arena){
+      .base = base, .bytes = bytes, .granule = granule, .driver = driver, .live_room = 1024};
   a->granules = calloc(bytes / granule, sizeof *a->granules);
   a->live = calloc(a->live_room, sizeof *a->live);
   ArenaBlock *all = calloc(1, sizeof *all);

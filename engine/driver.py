@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,7 @@ def clean_environment(environment: dict[str, str]) -> dict[str, str]:
 
 def load(library: Library) -> None:
     """Loads the library for this process and makes sure that cuda.bindings calls it. Raises EngineError."""
+    os.environ.setdefault("REMORA_SOFTGPU_PYTHON", sys.executable)  # runs the software GPU's compile service
     try:
         loaded = ctypes.CDLL(str(library.path), mode=ctypes.RTLD_GLOBAL | os.RTLD_NOW)
     except OSError as error:

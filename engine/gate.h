@@ -21,12 +21,12 @@ typedef struct Gate {
   struct Gates *gates;
   struct Gate *next, **link;
   uint64_t token;
-  uint64_t seq; /* of issue, among the session's items */
+  uint64_t seq;                    /* of issue, among the session's items */
   uint64_t at, pitch, width, rows; /* device memory of a pull or a large copy out */
-  Piece *piece;   /* of a pull: where its next payload lands, */
-  bool landed;    /* and whether it has */
-  uint32_t tag;   /* of a pull: its bulk messages */
-  int32_t status; /* CUresult of the gate's job */
+  Piece *piece;                    /* of a pull: where its next payload lands, */
+  bool landed;                     /* and whether it has */
+  uint32_t tag;                    /* of a pull: its bulk messages */
+  int32_t status;                  /* CUresult of the gate's job */
   uint16_t ctx;
   uint8_t kind;
   bool open;

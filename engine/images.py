@@ -1,7 +1,7 @@
 """Module images by content hash: sent once to an engine, loaded by any of its sessions.
 
-A session collects the parts that its client sends, checks the hash, and keeps the image in a folder that all
-workers of the engine share. What is read from there is checked again, so no tenant can plant code for another.
+A session collects the parts that its client sends, checks the hash, and keeps the image in a folder that
+all workers of the engine share. What is read from there is checked again: no tenant can plant code for another.
 Must not know: the wire, the driver.
 """
 
@@ -29,8 +29,8 @@ def digest(data: memoryview) -> bytes:
 def fits(data: memoryview) -> bool:
     """Whether the sizes inside an image stay within it, since load calls carry none.
 
-    ELF: section and program header tables and sections (System V ABI); fat binary: its header's size; else text,
-    which ends at the zeros behind it.
+    ELF: section and program header tables and sections (System V ABI); fat binary: its header's size; else
+    text, which ends at the zeros behind it.
     """
     if data[:4] == b"\x7fELF":
         return _elf_fits(data)
@@ -101,7 +101,7 @@ class Images:
             return 0
 
     def open(self, key: bytes, size: int) -> int:
-        """Address of an image, 0 when it isn't here. Raises ValueError for one that is not what its hash says."""
+        """Address of an image, 0 when it isn't here. ValueError: it is not what its hash says."""
         with self.lock:
             image = self.held.get(key)
             fresh = image is not None and image.received == image.size
@@ -164,9 +164,7 @@ class Images:
 
 def trim(folder: Path, limit: int) -> None:
     """Removes the images used longest ago until the folder holds at most limit bytes."""
-    files = sorted(
-        ((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder))
-    )
+    files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder))
     total = sum(size for _, size, _ in files)
     for _, size, path in files:
         if total <= limit:

@@ -94,7 +94,7 @@ class Leases:
         return found[0]
 
     def attach(self, ticket: str) -> tuple[Lease, int]:
-        """A session's lease and slot. An empty ticket means the default lease: every GPU that is wholly free."""
+        """A session's lease and slot. No ticket means the default lease: every GPU that is wholly free."""
         with self.lock:
             lease = self.find(ticket) if ticket else self._default()
             return lease, lease.take_slot()

@@ -85,4 +85,6 @@ def shortage(wish: Wish, gpus: list[Gpu], fitting: int) -> str:
     """One line for people: what is free, and what to ask for instead."""
     need = max(share(wish, gpu) for gpu in gpus) // MIB
     free = ", ".join(f"GPU {gpu.index}: {gpu.free // MIB} of {gpu.memory // MIB} MiB free" for gpu in gpus)
-    return f"{wish.gpus} x {need} MiB asked for, {fitting} GPUs have that free ({free}); ask for less with -p or -m"
+    return (
+        f"{wish.gpus} x {need} MiB asked for, {fitting} GPUs have that free ({free}); ask for less: -p or -m"
+    )

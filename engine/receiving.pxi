@@ -116,7 +116,10 @@ cdef class Handle:
         return error
 
     def close(self, int drain_ms) -> None:
+        """Ends the channel; a peer that broke the protocol is told what it did."""
         with nogil:
+            if self.s.broken[0]:
+                rm_channel_end(self.s.channel, self.s.broken)
             rm_channel_close(self.s.channel, drain_ms)
 
     def reason(self) -> tuple[int, str]:

@@ -56,8 +56,8 @@ class Refused(EngineError):
 class Server:
     """An engine. start() returns once it accepts; stop() ends it and every session within seconds.
 
-    listen: HOST:PORT, port 0 picks one. driver: auto, nvidia or softgpu. token: what clients must show; needed to
-    listen beyond this machine. Raises EngineError, one line for people.
+    listen: HOST:PORT, port 0 picks one. driver: auto, nvidia or softgpu. token: what clients must show; needed
+    to listen beyond this machine. Raises EngineError, one line for people.
     """
 
     def __init__(
@@ -170,7 +170,10 @@ class Server:
             self.connections.add(connection)
         try:
             self._greet(connection, peer)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
+            log.warning("%s: %s", peer, error)
+            part(connection, hello.Refusal(hello.REASON_REQUEST, str(error)))
+        except OSError as error:
             if not self.stopping:
                 log.warning("%s: %s", peer, error)
         except Exception:
@@ -402,7 +405,7 @@ def bind(listen: str, token: str | None) -> socket.socket:
         raise EngineError(f"cannot listen on {listen}: {error}") from None
     if token is None and not ipaddress.ip_address(address[0]).is_loopback:
         raise EngineError(
-            f"{listen} is reachable from other machines: give clients a token with --token-file, or listen on 127.0.0.1"
+            f"{listen} is reachable from other machines: set a token with --token-file, or listen on 127.0.0.1"
         )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -422,6 +425,19 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4)):
         connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def part(connection: socket.socket, message: hello.Refusal) -> None:
+    """Says why and ends the connection, reading on a moment: closing on unread bytes loses the message."""
+    try:
+        connection.settimeout(settings.PARTING_SECONDS)
+        hello.send(connection, message)
+        connection.shutdown(socket.SHUT_WR)
+        for _ in range(64):
+            if not connection.recv(65536):
+                return
+    except OSError:
+        pass
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -1,8 +1,9 @@
 """A worker process: warms up, waits for one session, serves it, and ends with it.
 
-Started by the supervisor as ``python -m remora.engine.serving FD KIND PATH``; FD is its end of the link. It tells the
-supervisor what devices there are, is handed a client's socket with what it may use, agrees with the client on
-addresses, and runs the call loop. It ends with its client and with its supervisor. Must not know: leases, tickets.
+Started by the supervisor as ``python -m remora.engine.serving FD KIND PATH``; FD is its end of the link. It
+tells the supervisor what devices there are, is handed a client's socket with what it may use, agrees with the
+client on addresses, and runs the call loop. It ends with its client and with its supervisor.
+Must not know: leases, tickets.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def part_bytes(memory: int, offered: int, parts: int) -> int:
 def agree(
     client: socket.socket, greeting: hello.Hello, job: dict[str, Any], gathered: dict[str, Any]
 ) -> list[tuple[int, int]]:
-    """Grants the session, round by round until both sides have the addresses. (base, bytes) of each device."""
+    """Grants the session, round by round until both sides have the addresses: (base, bytes) of devices."""
     from . import session
 
     parts = job["parts"]

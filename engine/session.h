@@ -135,6 +135,7 @@ static inline uint64_t *current_serial(void) {
 }
 
 /* Notes why the session must end; the first reason stays. */
-void session_broken(Session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void session_broken(Session *session, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

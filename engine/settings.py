@@ -6,6 +6,7 @@ DEFAULT_PORT = 7401  # of `remora serve`, when the address names none
 
 HANDSHAKE_SECONDS = 10.0  # an honest client says hello at once; a silent one only holds a thread
 HANDSHAKES = 256  # connections that may be in their handshake at a time
+PARTING_SECONDS = 1.0  # for a refused client to read why
 CONTROL_SECONDS = 20.0  # patience of our own control requests
 LEASES = 1024  # a bound on memory, not a policy
 SESSIONS = 256  # worker processes at a time

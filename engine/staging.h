@@ -1,8 +1,8 @@
 /* staging.h: pieces of host memory that payloads pass through, and the bulk credit that they back.
  *
- * A bulk message in order (tag 0) lands in a piece; its credit goes back to the peer as soon as another piece stands
- * ready, not when the device is done with it, so a stream that is held up holds up nobody else. Must
- * not know: streams, the driver. */
+ * A bulk message in order (tag 0) lands in a piece; its credit goes back to the peer as soon as
+ * another piece stands ready, not when the device is done with it, so a stream that is held up
+ * holds up nobody else. Must not know: streams, the driver. */
 #ifndef REMORA_ENGINE_STAGING_H
 #define REMORA_ENGINE_STAGING_H
 

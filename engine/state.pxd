@@ -39,6 +39,7 @@ cdef extern from "transport/channel.h" nogil:
         void (*on_end)(void *user, int error, const char *why) noexcept nogil
     rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user)
     void rm_channel_close(rm_channel *ch, int drain_ms)
+    void rm_channel_end(rm_channel *ch, const char *why)
     int rm_channel_error(rm_channel *ch, const char **why)
     rm_record *rm_begin(rm_channel *ch, uint32_t size)
     void rm_commit(rm_channel *ch)

@@ -1,7 +1,7 @@
 /* table.h: small integers chosen by a client -> what they name, without trusting the integer.
  *
- * Two levels, pages made when needed and never moved, so a reader needs no lock. Must not know: what
- * the entries are. */
+ * Two levels, pages made when needed and never moved, so a reader needs no lock. Must not know:
+ * what the entries are. */
 #ifndef REMORA_ENGINE_TABLE_H
 #define REMORA_ENGINE_TABLE_H
 

@@ -143,7 +143,7 @@ class Workers:
             time.sleep(1)
 
     def run(self, job: dict[str, Any], fds: list[int], started: Callable[[Worker], None]) -> str:
-        """Gives a warm worker the session and waits for its end. Why it ended, in words. Raises EngineError."""
+        """Gives a warm worker the session and waits for its end: why it ended. Raises EngineError."""
         for _ in range(3):
             worker = self._take()
             try:

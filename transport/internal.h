@@ -96,6 +96,8 @@ struct rm_channel {
   rm_word served;             /* a service thread or read loop runs */
   int32_t expected;           /* rm_expect */
 
+  uint32_t spin_vain, spin_rest; /* of the reading thread: see spin() */
+
   RM_OWN_LINE struct rm_rx rx;
   RM_OWN_LINE uint64_t ready; /* end of records handed to the consumer: rx.parsed, published */
   uint64_t heard_ms;          /* when the peer was last heard of */

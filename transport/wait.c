@@ -55,11 +55,18 @@ static int sleep_limit(rm_channel *ch, uint64_t deadline_us) {
   return left < ch->tick_ms ? (int)left : (int)ch->tick_ms;
 }
 
-/* Yielding lets a peer on this processor answer, and costs little where it has another. */
+/* Yielding lets a peer on this processor answer, and costs little where it has another. Sometimes
+ * the scheduler hands a yielded processor to no one, and the peer only runs once this thread
+ * sleeps: so looking is left out for a few waits after it was in vain. */
 static void spin(rm_channel *ch, rm_waiter *w) {
+  if (ch->spin_rest && ch->spin_rest--) return;
   uint64_t end = rm_now_us() + ch->spin_us;
-  while (!over(ch, w) && rm_now_us() < end)
+  bool found;
+  while (!(found = over(ch, w)) && rm_now_us() < end)
     if (rm_read_some(ch, false) == -EAGAIN) sched_yield();
+  bool more = ch->spin_vain < RM_SPIN_VAIN_MAX;
+  ch->spin_vain = found ? 0 : ch->spin_vain + more;
+  ch->spin_rest = (1u << ch->spin_vain) - 1;
 }
 
 static bool lead_once(rm_channel *ch, uint64_t deadline_us) {

@@ -27,7 +27,7 @@ help:
 build: $(VENV)/.ready
 	@echo "remora: building (only what changed)"
 	$(BIN)/python setup.py -q build_ext --inplace
-	[ -x $(BIN)/remora ] || $(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
+	[ -x $(BIN)/remora ] || PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
 	$(BIN)/python -m tests.programs.toolchain
 	echo "remora: built. Try: $(BIN)/remora --help"
 

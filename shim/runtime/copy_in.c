@@ -115,9 +115,8 @@ static CUresult eager(const rm_target *stream, const rm_side *to, const rm_rows 
 /* ---- pulled: the engine asks for the bytes when the stream gets there */
 
 static CUresult pulled(const rm_target *stream, const rm_side *to, const rm_rows *from, bool sync) {
-  rm_outcome outcome = {0};
   uint64_t token;
-  rm_pending *slot = rm_pending_new(RM_PENDING_PULL, &token, sync ? &outcome : NULL);
+  rm_pending *slot = rm_pending_new(RM_PENDING_PULL, &token, NULL);
   if (!slot) return CUDA_ERROR_OUT_OF_MEMORY;
   slot->host = *from;
   rm_call call;
@@ -130,7 +129,8 @@ static CUresult pulled(const rm_target *stream, const rm_side *to, const rm_rows
   *q = request(stream, to, from);
   q->token = token;
   rm_call_post(&call);
-  return sync ? rm_pending_wait(token, &outcome) : CUDA_SUCCESS;
+  size_t extent = (from->rows - 1) * from->pitch + from->width;
+  return sync ? rm_pending_drain(from->base, extent) : CUDA_SUCCESS;
 }
 
 _Static_assert(sizeof(rm_q_copy_in) == sizeof(rm_q_copy_in_pull), "copy_in_pull is copy_in");

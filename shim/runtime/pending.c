@@ -2,17 +2,21 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pending.h"
 #include "progress.h"
 #include "session.h"
 
 #define SLOTS (1u << 16)
+#define LOOK_AGAIN_MS 50 /* whether the session has ended meanwhile */
 
 static rm_pending slots[SLOTS]; /* slot 0 stays empty */
 static uint32_t slots_used = 1, slots_free;
 static uint32_t functions_outstanding, copies_out_outstanding;
+static uint32_t drains; /* threads in rm_pending_drain */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 
 static rm_pending *take(void) {
   uint32_t index = slots_free;
@@ -75,6 +79,7 @@ static void end(rm_pending *slot, int32_t status) {
   slot->kind = RM_PENDING_FREE;
   slot->next_free = slots_free;
   slots_free = (uint32_t)(slot - slots);
+  if (drains) pthread_cond_broadcast(&ended);
   if (outcome) {
     outcome->status = status;
     rm_wake(rm_session.channel, &outcome->waiter);
@@ -129,26 +134,24 @@ static rm_pending *copy_within(const char *base, size_t bytes) {
   return NULL;
 }
 
-/* Called with the lock held, which it gives up while it waits. Another waiter's slot is polled. */
-static int wait_for(rm_pending *slot) {
-  rm_outcome outcome = {0};
-  uint64_t token = token_of(slot);
-  bool mine = !slot->outcome;
-  if (mine) slot->outcome = &outcome;
-  pthread_mutex_unlock(&lock);
-  int error = rm_wait(rm_session.channel, &outcome.waiter, mine ? -1 : 1);
-  pthread_mutex_lock(&lock);
-  detach(token, &outcome);
-  return error == RM_ETIMEOUT ? 0 : error;
+/* Not rm_wait: a pull ends on the thread that sends its bytes, which wakes no reader. */
+static void wait_for_an_end(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += LOOK_AGAIN_MS * 1000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  pthread_cond_timedwait(&ended, &lock, &until);
 }
 
 CUresult rm_pending_drain(const void *base, size_t bytes) {
-  rm_pending *slot;
-  int error = 0;
+  rm_flush(rm_session.channel);
   pthread_mutex_lock(&lock);
-  while (!error && rm_attached() && (slot = copy_within(base, bytes))) error = wait_for(slot);
+  drains++;
+  while (rm_attached() && copy_within(base, bytes)) wait_for_an_end();
+  drains--;
   pthread_mutex_unlock(&lock);
-  return error ? rm_session_failure() : CUDA_SUCCESS;
+  return rm_attached() ? CUDA_SUCCESS : rm_session_failure();
 }
 
 static bool contiguous(const rm_rows *rows) {

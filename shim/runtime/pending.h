@@ -24,7 +24,7 @@ typedef struct rm_rows {
   size_t pitch, width, rows;
 } rm_rows;
 
-/* How a slot ended, for the one who waits. */
+/* How a copy out ended, for the one who waits. */
 typedef struct rm_outcome {
   rm_waiter waiter;
   int32_t status; /* CUresult */
@@ -37,7 +37,7 @@ typedef struct rm_pending {
   rm_rows host;          /* copies */
   size_t moved;          /* bytes of them that have arrived or left */
   char *staging;         /* where bytes of a pitched copy out land first */
-  rm_outcome *outcome;   /* who waits for the slot to end, if someone does */
+  rm_outcome *outcome;   /* of a copy out: who waits for its end, if someone does */
   rm_progress *progress; /* marks */
   uint64_t progress_work;
   uint32_t progress_generation;
@@ -54,7 +54,7 @@ rm_pending *rm_pending_new(enum rm_pending_kind kind, uint64_t *token, rm_outcom
 rm_pending *rm_pending_find(uint64_t token, enum rm_pending_kind kind);
 /* Ends it: tells the waiter, frees the slot. */
 void rm_pending_end(rm_pending *slot, int32_t status);
-/* Waits until the slot that token names has ended. Its status, or the session's failure. */
+/* Waits until the copy out that token names has ended. Its status, or the session's failure. */
 CUresult rm_pending_wait(uint64_t token, rm_outcome *outcome);
 
 /* Whether a copy from this pinned memory must be pulled in stream order: a host function or an

@@ -25,7 +25,26 @@ def program(folder: Path, name: str) -> Path:
     return library.build(folder / name, f"{DRIVER}/{name}.c", libraries=flags)
 
 
-@pytest.mark.parametrize("name", ["contexts", "copies"])
+@pytest.mark.parametrize("name", ["contexts", "copies", "memory", "modules", "streams"])
 def test_calls_give_what_a_driver_gives(server: harness.Server, tmp_path: Path, name: str) -> None:
     result = server.run([str(program(tmp_path, name))], tmp_path).expect_success()
     assert result.output.endswith(f"{name}: done\n")
+
+
+@pytest.mark.parametrize(
+    ("which", "status"),
+    [
+        ("fork", 0),
+        ("fork-first", 0),
+        ("too-late", 0),
+        ("exit-elsewhere", 7),
+        ("unsynchronised", 0),
+        ("threads", 0),
+    ],
+)
+def test_endings(server: harness.Server, tmp_path: Path, which: str, status: int) -> None:
+    result = server.run([str(program(tmp_path, "endings"))], tmp_path, which, seconds=30)
+    assert result.status == status, result
+    assert "endings: done" in result.output
+    assert ("too late: done" in result.output) == (which == "too-late")
+    assert all("ended" not in line for line in result.errors.splitlines() if line.startswith("remora: 1"))

@@ -154,13 +154,7 @@ def cython_modules() -> list[Extension]:
             ["remora/" + source],
             include_dirs=[folder for folder in INCLUDES if Path(folder).is_dir()],
             depends=headers,
-            extra_compile_args=[
-                "-std=gnu11",
-                "-O2",
-                "-fvisibility=hidden",
-                "-Wno-unused-function",
-                "-pthread",
-            ],
+            extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-pthread", *QUIET],
             extra_link_args=["-pthread"],
         )
         for source in files("transport/**/*.pyx", "engine/**/*.pyx")

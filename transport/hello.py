@@ -1,4 +1,4 @@
-"""Control messages for the server, the CLI and tests: dataclasses, their bytes, and moving them over a socket.
+"""Control messages for the server, the CLI and tests: dataclasses, their bytes, moving them over a socket.
 
 A message travels as ``{u32 length, FlatBuffers buffer}`` (control.fbs, docs/wire.md). :func:`encode` and
 :func:`decode` do no I/O; :func:`send` and :func:`receive` move one message over a blocking socket.
@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 import flatbuffers
 
@@ -43,7 +43,7 @@ class Hello:
 
 @dataclass
 class Device:
-    """One granted device: uuid of 16 bytes, total_mem in bytes (the partition's), attributes by CUdevice_attribute."""
+    """One granted device: uuid of 16 bytes, total_mem of the partition, attributes by CUdevice_attribute."""
 
     name: str = ""
     uuid: bytes = b""
@@ -143,7 +143,7 @@ class Answer:
     driver: str = ""
 
 
-Message = Union[Hello, Grant, Refusal, Accept, Ask, Answer]
+Message = Hello | Grant | Refusal | Accept | Ask | Answer
 _T = TypeVar("_T")
 
 _ROOTS: dict[bytes, type] = {
@@ -233,7 +233,9 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         part = connection.recv(min(size - len(data), 65536))
         if not part:
-            raise ConnectionError(f"the connection ended inside a control message ({len(data)} of {size} bytes)")
+            raise ConnectionError(
+                f"the connection ended inside a control message ({len(data)} of {size} bytes)"
+            )
         data += part
     return bytes(data)
 
@@ -244,7 +246,7 @@ def send(connection: socket.socket, message: Message) -> None:
 
 
 def receive(connection: socket.socket) -> Message:
-    """Receives one message and not a byte more. OSError (timeouts, end of connection) or :class:`Malformed`."""
+    """Receives one message and not a byte more. Raises OSError (timeout, end) or :class:`Malformed`."""
     return decode(_receive_exactly(connection, frame_length(_receive_exactly(connection, 4))))
 
 
@@ -257,13 +259,15 @@ def split_address(server: str) -> tuple[str, int]:
 
 
 def connect(server: str, timeout: float = 10.0) -> socket.socket:
-    """A connected socket with this timeout in seconds. ConnectionError with one line that names the server."""
+    """A connected socket with this timeout in seconds. ConnectionError with a line that names the server."""
     host, port = split_address(server)
     try:
         connection = socket.create_connection((host, port), timeout)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConnectionError(f"{server}: cannot connect: {reason}; is `remora serve` running there?") from error
+        raise ConnectionError(
+            f"{server}: cannot connect: {reason}; is `remora serve` running there?"
+        ) from error
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -71,10 +71,13 @@ static bool start_threads(rm_channel *ch) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  ch->flushes = start(&ch->flusher, rm_flusher_run, ch, "remora-flush");
-  ch->served = ch->flushes && start(&ch->service, rm_service_run, ch, "remora-read");
+  ch->flushes = true; /* before its threads look */
+  bool flushes = start(&ch->flusher, rm_flusher_run, ch, "remora-flush");
+  if (!flushes) ch->flushes = false;
+  bool served = flushes && start(&ch->service, rm_service_run, ch, "remora-read");
+  if (served) rm_store_ordered(&ch->served, 1); /* whoever sends next may count on it */
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return ch->served;
+  return served;
 }
 
 static void free_memory(rm_channel *ch) {

@@ -35,7 +35,8 @@ static rm_record *open_record(rm_channel *ch, uint32_t size, uint64_t pad, uint6
   uint8_t *at = ch->put.ring + ((ch->head + pad) & ch->mask);
   memset(at + need - RM_ALIGN, 0, RM_ALIGN);
   rm_record *record = (rm_record *)at;
-  *record = (rm_record){.size = size, .seq = ++ch->put.seq};
+  rm_count(&ch->put.seq, 1);
+  *record = (rm_record){.size = size, .seq = ch->put.seq};
   ch->put.open = record;
   ch->put.open_end = ch->head + pad + need;
   return record;

@@ -82,7 +82,7 @@ static int tcp_resume(rm_link *link) {
     ssize_t n = send_once(tcp);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -errno;
-    link->bytes_sent += (uint64_t)n;
+    __atomic_store_n(&link->bytes_sent, link->bytes_sent + (uint64_t)n, __ATOMIC_RELAXED);
     drop_sent(&tcp->out, (size_t)n);
   }
   return 0;

@@ -43,7 +43,9 @@ def raw_pair(**options: Any) -> tuple[Channel, socket.socket]:
     return engine, near
 
 
-def frame(kind: int, payload: bytes = b"", *, tag: int = 0, ring: int = 0, bulk: tuple[int, int] = (0, 0)) -> bytes:
+def frame(
+    kind: int, payload: bytes = b"", *, tag: int = 0, ring: int = 0, bulk: tuple[int, int] = (0, 0)
+) -> bytes:
     return FRAME.pack(kind, *bulk, 0, len(payload), tag, ring) + payload
 
 

@@ -281,3 +281,31 @@ K heap(int *out) {
   free(p);
   out[threadIdx.x] = sum;
 }
+
+// Waiting with an atomic that has no special meaning.
+K atomic_wait(int *count) {
+  atomicAdd(count, 1);
+  while (atomicAdd(count, 0) < (int)blockDim.x) {}
+}
+
+// One 16x8 tile: A (16x16) and B (16x8) in f16 through cp.async, ldmatrix and mma, as matrix libraries do it.
+K tensor_tile(const __half *a, const __half *b, float *c) {
+  __shared__ __align__(16) __half as[16 * 16], bs[16 * 8];
+  int lane = threadIdx.x;
+  unsigned a0 = __cvta_generic_to_shared(as), b0 = __cvta_generic_to_shared(bs);
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(a0 + lane * 16), "l"(a + lane * 8));
+  if (lane < 16) asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(b0 + lane * 16), "l"(b + lane * 8));
+  asm volatile("cp.async.commit_group;\n cp.async.wait_group 0;");
+  __syncwarp();
+  unsigned f[4], g[2];
+  unsigned row = a0 + ((lane & 15) * 16 + (lane >> 4) * 8) * 2;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+               : "=r"(g[0]), "=r"(g[1]) : "r"(b0 + (lane & 15) * 16));
+  float d[4] = {1, 2, 3, 4};
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(f[0]), "r"(f[1]), "r"(f[2]), "r"(f[3]), "r"(g[0]), "r"(g[1]));
+  for (int i = 0; i < 4; i++) c[((lane >> 2) + 8 * (i >> 1)) * 8 + (lane & 3) * 2 + (i & 1)] = d[i];
+}

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from tests.softgpu_compiler.device import Module
+from tests.programs.toolchain import build
+from tests.softgpu_compiler.conftest import SOURCE
+from tests.softgpu_compiler.device import Driver, DriverError, Module
 
 RNG = np.random.default_rng(1)
 N = 10007
@@ -244,3 +246,65 @@ def test_device_heap(kernels: Module) -> None:
     out = zeros(32)
     kernels.launch("heap", 1, 32, out)
     assert np.array_equal(out, 28 * np.arange(32))
+
+
+def test_waiting_with_a_plain_atomic(kernels: Module) -> None:
+    count = zeros(1)
+    kernels.launch("atomic_wait", 1, 96, count)
+    assert count[0] == 96
+
+
+def test_matrix_fragments(driver: Driver) -> None:
+    image = build(SOURCE, "-fatbin", "-gencode=arch=compute_80,code=compute_80").read_bytes()
+    a, b = RNG.standard_normal((16, 16)).astype("f2"), RNG.standard_normal((16, 8)).astype("f2")
+    c = np.zeros((16, 8), "f4")
+    driver.load(image).launch("tensor_tile", 1, 32, a, b, c)
+    start = np.tile(np.array([[1, 2], [3, 4]], "f4").repeat(8, 0), (1, 4))
+    assert np.allclose(c, a.astype("f4") @ b.astype("f4") + start, atol=1e-4)
+
+
+STATIC = b""".version 8.0
+.target sm_75
+.address_size 64
+.visible .entry count(.param .u64 out)
+{
+  .global .align 4 .u32 calls = 40;
+  .reg .b64 %rd<2>; .reg .b32 %r<3>;
+  ld.param.u64 %rd1, [out];
+  atom.global.add.u32 %r1, [calls], 1;
+  add.u32 %r2, %r1, 1;
+  st.global.u32 [%rd1], %r2;
+  ret;
+}
+.func leave() { exit; }
+.func deeper() { call leave, (); ret; }
+.visible .entry exits(.param .u64 out)
+{
+  .reg .b64 %rd<2>;
+  ld.param.u64 %rd1, [out];
+  st.global.u32 [%rd1], 1;
+  call deeper, ();
+  st.global.u32 [%rd1], 2;
+  ret;
+}
+.visible .entry traps() { trap; }
+"""
+
+
+def test_variables_of_a_function_and_exit_from_any_depth(driver: Driver) -> None:
+    module, out = driver.load(STATIC), zeros(1)
+    module.launch("count", 1, 1, out)
+    module.launch("count", 1, 1, out)
+    assert out[0] == 42
+    module.launch("exits", 1, 1, out)
+    assert out[0] == 1
+
+
+def test_refusals_reach_the_program(driver: Driver) -> None:
+    bad = STATIC.replace(b"trap;", b"\n  wgmma.fence.sync.aligned;")
+    with pytest.raises(DriverError) as caught:
+        driver.load(bad).launch("traps", 1, 1)
+    assert caught.value.code == 218
+    with pytest.raises(DriverError) as caught:
+        driver.load(build(SOURCE, "-cubin", "-arch=sm_80").read_bytes())
+    assert caught.value.code == 209

@@ -8,6 +8,7 @@ import re
 import struct
 
 from remora.engine.softgpu.compiler import abi
+from remora.engine.softgpu.compiler.declarations import Declarations
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.module import Module, align_up
 from remora.engine.softgpu.compiler.syntax import Bits, Ref, Var
@@ -15,6 +16,7 @@ from remora.engine.softgpu.compiler.types import SIZE
 
 MAX_THREADS = 1024
 MAX_PARAM_BYTES = 1 << 16
+STATIC_DECLARATION = re.compile(r"(?<![\w.])\.(?:global|const)\s+\.[^;]*;")
 LOCAL_DECLARATION = re.compile(r"(?<![\w.])\.local\s+\.[^;{]*?\[(\d+)\];")
 
 
@@ -74,11 +76,11 @@ class Writer:
         except struct.error as error:
             raise PtxError(f"a limit of {name} is out of range", entry.start) from error
 
-    def variable(self, name: str, v: Var, function: str = "") -> None:
+    def variable(self, name: str, v: Var, local: bool = False) -> None:
         first = len(self.references) // abi.DESC_REFERENCE.size
         init = self.initial_bytes(v)
         flags = abi.VARIABLE_EXTERN * v.extern | abi.VARIABLE_MANAGED * v.managed
-        flags |= abi.VARIABLE_LOCAL * bool(function)
+        flags |= abi.VARIABLE_LOCAL * local
         place = abi.DESC_NONE
         if init:
             self.data += bytes(align_up(len(self.data), 16) - len(self.data))
@@ -160,4 +162,9 @@ def describe(module: Module) -> bytes:
     for v in module.variables.values():
         if v.space in abi.SPACE:
             writer.variable(v.name, v)
+    for entry in module.entries.values():
+        if entry.body >= 0:
+            for match in STATIC_DECLARATION.finditer(module.text, entry.body, entry.end):
+                for v in Declarations(module.text, match.start(), match.end()).variables():
+                    writer.variable(f"{entry.name}.{v.name}", v, local=True)
     return writer.finish()

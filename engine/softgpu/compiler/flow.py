@@ -5,7 +5,19 @@ exit.
 from __future__ import annotations
 
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
-from remora.engine.softgpu.compiler.syntax import Function, Instr, Label, Sym
+from remora.engine.softgpu.compiler.syntax import (
+    Function,
+    Group,
+    Instr,
+    Label,
+    Mem,
+    Not,
+    Operand,
+    Pair,
+    Reg,
+    Sym,
+    Vec,
+)  # fmt: skip
 
 WARP_OPERATIONS = frozenset({"shfl", "vote", "match", "redux", "elect", "nanosleep", "ldmatrix", "mma"})
 
@@ -44,26 +56,73 @@ def loops(function: Function) -> list[tuple[int, int]]:
     return found
 
 
-def may_spin(x: Instr, index: int, ranges: list[tuple[int, int]]) -> bool:
-    """A load or atomic in a loop that may be waiting for another thread's store."""
-    watches = (
-        (x.name == "ld" and x.has("volatile", "acquire", "relaxed"))
-        or (x.name == "atom" and x.has("cas", "exch", "acquire", "volatile"))
-    )  # fmt: skip
-    return watches and any(a <= index <= b for a, b in ranges)
+def spins(function: Function) -> frozenset[int]:
+    """Body indices of loads and atomics that may be waiting, in a loop, for another thread's store.
+
+    Volatile and ordered loads, and compare-and-swap or exchange: always. Other atomics where a branch in the
+    loop depends on the result: `while (atomicAdd(p, 0) < n)`.
+    """
+    found: set[int] = set()
+    for start, end in loops(function):
+        body = function.body[start : end + 1]
+        for i, x in enumerate(body, start):
+            if not isinstance(x, Instr) or i in found:
+                continue
+            if _always_watches(x) or (x.name == "atom" and _decides_branch(x, body)):
+                found.add(i)
+    return frozenset(found)
 
 
-def waits(x: Instr, index: int, ranges: list[tuple[int, int]]) -> bool:
-    """Whether the thread has to give way at this instruction."""
+def _always_watches(x: Instr) -> bool:
+    if x.name == "ld":
+        return x.has("volatile", "acquire", "relaxed", "mmio")
+    return x.name == "atom" and x.has("cas", "exch", "acquire", "volatile")
+
+
+def _decides_branch(x: Instr, body: list[Instr | Label]) -> bool:
+    """Whether the result of `x` can reach the predicate of a branch in `body`."""
+    reached = _names(x.args[:1])
+    for _ in range(len(body)):
+        before = len(reached)
+        for y in body:
+            if not isinstance(y, Instr) or not y.args:
+                continue
+            used = _names(y.args[1:]) | ({y.pred.name} if y.pred else set())
+            if y.name == "bra" and y.pred and y.pred.name in reached:
+                return True
+            if used & reached and y.name not in ("st", "red", "bra"):
+                reached |= _names(y.args[:1])
+        if len(reached) == before:
+            return False
+    return False
+
+
+def _names(operands: list[Operand]) -> set[str]:
+    """The registers in operands, at any depth."""
+    found: set[str] = set()
+    for operand in operands:
+        match operand:
+            case Reg(name) | Not(name):
+                found.add(name)
+            case Vec(items) | Group(items):
+                found |= _names(items)
+            case Pair(first, second):
+                found |= _names([first, second])
+            case Mem(base, _, extra):
+                found |= _names([base, *extra])
+    return found
+
+
+def waits(x: Instr) -> bool:
+    """Whether the thread has to give way at this instruction, wherever it stands."""
     if x.name in ("bar", "barrier"):
         return not x.has("arrive") or x.has("cluster")
-    return x.name in WARP_OPERATIONS or may_spin(x, index, ranges)
+    return x.name in WARP_OPERATIONS
 
 
 def function_waits(function: Function) -> bool:
     """Whether any instruction of the function waits; calls not followed."""
-    ranges = loops(function)
-    return any(isinstance(x, Instr) and waits(x, i, ranges) for i, x in enumerate(function.body))
+    return any(waits(x) for x in function.instructions()) or bool(spins(function))
 
 
 def has_indirect_call(function: Function) -> bool:

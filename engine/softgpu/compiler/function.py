@@ -51,7 +51,7 @@ class Scope:
     return_label: str
     memory: dict[str, str] = field(default_factory=dict)  # local variables and parameters: IR pointers
     pointers: frozenset[str] = frozenset()
-    loops: list[tuple[int, int]] = field(default_factory=list)
+    spins: frozenset[int] = frozenset()
 
 
 class FunctionEmitter(Builder):
@@ -74,12 +74,14 @@ class FunctionEmitter(Builder):
         """A scope with memory for the function's own variables."""
         scope = Scope(function, prefix, return_label)
         scope.pointers = pointer_registers(function)
-        scope.loops = flow.loops(function)
+        scope.spins = flow.spins(function)
         for v in function.vars:
             if v.space in ("local", "param"):
                 scope.memory[v.name] = self.alloca(f"[{max(v.size, 1)} x i8]", max(v.align, 8))
-            elif v.space != "shared":
-                raise UnsupportedError(f"a .{v.space} variable inside a function: {v.name}", function.pos)
+            elif v.space in abi.SPACE:
+                if "@" in v.name:
+                    raise UnsupportedError(f"a .{v.space} variable in an inner scope: {v.name}", function.pos)
+                scope.memory[v.name] = self.unit.external(variable_symbol(v.name, function.name))
         return scope
 
     def body(self) -> None:

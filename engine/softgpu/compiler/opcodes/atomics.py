@@ -26,7 +26,7 @@ PLAIN = frozenset({"add", "fadd", "and", "or", "xor", "xchg"})
 @op("atom", MODIFIERS, TYPES)
 def atom(f: FunctionEmitter, x: Instr) -> None:
     """atom.op.type d, [a], b [, c]"""
-    yield_if_spinning(f, x)
+    yield_if_spinning(f)
     _atomic(f, x, x.args[0], x.args[1], x.args[2:])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remora.engine.softgpu.compiler import flow
 from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.registry import op
 from remora.engine.softgpu.compiler.syntax import Instr, Int, Mem, Operand, Sink, Sym, Vec
@@ -32,9 +31,9 @@ def space_of(x: Instr) -> str:
     return "generic"
 
 
-def yield_if_spinning(f: FunctionEmitter, x: Instr) -> None:
+def yield_if_spinning(f: FunctionEmitter) -> None:
     """In a loop that may wait for another thread, let the others run first."""
-    if f.unit.coroutine and f.kernel and flow.may_spin(x, f.index, f.scope.loops):
+    if f.unit.coroutine and f.kernel and f.index in f.scope.spins:
         f.suspend("yield")
 
 
@@ -59,7 +58,7 @@ def ld(f: FunctionEmitter, x: Instr) -> None:
     space, ty = space_of(x), x.types()[-1]
     size = SIZE[ty]
     pointer = f.address(_without_hint(x.args[1]), space)
-    yield_if_spinning(f, x)
+    yield_if_spinning(f)
     if f.is_pointer(x.args[0]):
         f.store_pointer(x.args[0], f.load("ptr", pointer, 8, _is_constant(f, x, space)))
         return

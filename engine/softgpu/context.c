@@ -1,5 +1,6 @@
 /* The cuCtx* and cuDevicePrimaryCtx* families. Each thread has its own stack of contexts. */
 #include "context.h"
+#include "event.h"
 #include "memory.h"
 #include "module.h"
 #include "pool.h"
@@ -51,6 +52,7 @@ static void deactivate(sg_context *c) {
   if (!c->active) return;
   sg_context_drain(c, false);
   c->active = false;
+  sg_events_forget(c);
   sg_streams_forget(c);
   sg_storage_forget(c);
   sg_modules_forget(c);

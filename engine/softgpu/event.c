@@ -81,15 +81,24 @@ CUresult sg_cuEventCreate(CUevent *event, unsigned int flags) {
   return CUDA_SUCCESS;
 }
 
+static void delete_event(sg_event *e) {
+  sg_object_retire(e);
+  drop(e->latest);
+  sg_object_free(e);
+}
+
 CUresult sg_cuEventDestroy(CUevent handle) {
   CUresult r = sg_initialised();
   if (r != CUDA_SUCCESS) return r;
   sg_event *e = sg_object_get(handle, SG_EVENT);
   if (!e) return CUDA_ERROR_INVALID_HANDLE;
-  sg_object_retire(e);
-  drop(e->latest);
-  sg_object_free(e);
+  delete_event(e);
   return CUDA_SUCCESS;
+}
+
+void sg_events_forget(sg_context *context) {
+  for (sg_event *e = sg_object_next(SG_EVENT, NULL); e; e = sg_object_next(SG_EVENT, e))
+    if (e->context == context) delete_event(e);
 }
 
 static record_command *new_record(sg_queue *queue) {

@@ -5,4 +5,6 @@
 
 /* Later work of the queue waits for the event's latest record. */
 CUresult sg_event_make_wait(CUevent event, sg_queue *queue);
+/* Destroys the context's events. */
+void sg_events_forget(sg_context *context);
 #endif

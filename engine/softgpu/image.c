@@ -33,6 +33,19 @@ static size_t elf_bytes(const uint8_t *file) {
   return end;
 }
 
+/* Images that were linked into one. */
+static size_t linked_bytes(const uint8_t *image) {
+  uint32_t count;
+  uint64_t part;
+  size_t bytes = 8;
+  memcpy(&count, image + 4, sizeof count);
+  for (; count && count <= MAX_PARTS; count--) {
+    memcpy(&part, image + bytes, sizeof part);
+    bytes += 8 + (part + 7) / 8 * 8;
+  }
+  return bytes;
+}
+
 /* One image that is not a wrapper. */
 static CUresult measure(const void *image, sg_image *found) {
   uint32_t magic;
@@ -41,6 +54,8 @@ static CUresult measure(const void *image, sg_image *found) {
   *found = (sg_image){.data = image};
   if (magic == fatbin_magic)
     found->bytes = h->header_bytes + h->payload_bytes;
+  else if (magic == RM_LINK_MAGIC)
+    found->bytes = linked_bytes(image);
   else if (!memcmp(image, ELFMAG, SELFMAG))
     found->bytes = elf_bytes(image);
   else

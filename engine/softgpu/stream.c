@@ -214,6 +214,14 @@ CUresult sg_cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status) 
   return r;
 }
 
+CUresult sg_cuStreamGetCaptureInfo(CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id,
+                                   CUgraph *graph, const CUgraphNode **dependencies,
+                                   const CUgraphEdgeData **edges, size_t *count) {
+  (void)id, (void)graph, (void)dependencies, (void)edges;
+  if (count) *count = 0;
+  return sg_cuStreamIsCapturing(handle, status);
+}
+
 CUresult sg_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode) {
   static __thread CUstreamCaptureMode current = CU_STREAM_CAPTURE_MODE_GLOBAL;
   if (!mode) return CUDA_ERROR_INVALID_VALUE;

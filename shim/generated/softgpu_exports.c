@@ -140,7 +140,10 @@ CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit) {
   return sg_cuCtxGetLimit(pvalue, limit);
 }
 
-UNSUPPORTED(cuCtxGetSharedMemConfig)
+EXPORT CUresult cuCtxGetSharedMemConfig(CUsharedconfig *pConfig);
+CUresult cuCtxGetSharedMemConfig(CUsharedconfig *pConfig) {
+  return sg_cuCtxGetSharedMemConfig(pConfig);
+}
 
 EXPORT CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority);
 CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority) {
@@ -194,7 +197,10 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
   return sg_cuCtxSetLimit(limit, value);
 }
 
-UNSUPPORTED(cuCtxSetSharedMemConfig)
+EXPORT CUresult cuCtxSetSharedMemConfig(CUsharedconfig config);
+CUresult cuCtxSetSharedMemConfig(CUsharedconfig config) {
+  return sg_cuCtxSetSharedMemConfig(config);
+}
 
 EXPORT CUresult cuCtxSynchronize(void);
 CUresult cuCtxSynchronize(void) {
@@ -467,7 +473,10 @@ CUresult cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config) {
   return sg_cuFuncSetCacheConfig(hfunc, config);
 }
 
-UNSUPPORTED(cuFuncSetSharedMemConfig)
+EXPORT CUresult cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config);
+CUresult cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config) {
+  return sg_cuFuncSetSharedMemConfig(hfunc, config);
+}
 
 UNSUPPORTED(cuFuncSetSharedSize)
 
@@ -867,21 +876,45 @@ CUresult cuLibraryUnload(CUlibrary library) {
   return sg_cuLibraryUnload(library);
 }
 
-UNSUPPORTED(cuLinkAddData)
+EXPORT CUresult cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  return sg_cuLinkAddData(state, type, data, size, name, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddData_v2)
+EXPORT CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  return sg_cuLinkAddData(state, type, data, size, name, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddFile)
+EXPORT CUresult cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  return sg_cuLinkAddFile(state, type, path, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddFile_v2)
+EXPORT CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  return sg_cuLinkAddFile(state, type, path, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkComplete)
+EXPORT CUresult cuLinkComplete(CUlinkState state, void **cubinOut, size_t *sizeOut);
+CUresult cuLinkComplete(CUlinkState state, void **cubinOut, size_t *sizeOut) {
+  return sg_cuLinkComplete(state, cubinOut, sizeOut);
+}
 
-UNSUPPORTED(cuLinkCreate)
+EXPORT CUresult cuLinkCreate(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut);
+CUresult cuLinkCreate(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut) {
+  return sg_cuLinkCreate(numOptions, options, optionValues, stateOut);
+}
 
-UNSUPPORTED(cuLinkCreate_v2)
+EXPORT CUresult cuLinkCreate_v2(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut);
+CUresult cuLinkCreate_v2(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut) {
+  return sg_cuLinkCreate(numOptions, options, optionValues, stateOut);
+}
 
-UNSUPPORTED(cuLinkDestroy)
+EXPORT CUresult cuLinkDestroy(CUlinkState state);
+CUresult cuLinkDestroy(CUlinkState state) {
+  return sg_cuLinkDestroy(state);
+}
 
 UNSUPPORTED(cuLogsCurrent)
 
@@ -911,7 +944,10 @@ CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CU
 
 UNSUPPORTED(cuMemAdvise)
 
-UNSUPPORTED(cuMemAdvise_v2)
+EXPORT CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location);
+CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
+  return sg_cuMemAdvise(devPtr, count, advice, location);
+}
 
 UNSUPPORTED(cuMemAlloc)
 
@@ -1122,9 +1158,15 @@ UNSUPPORTED(cuMemPrefetchAsync)
 
 UNSUPPORTED(cuMemPrefetchAsync_ptsz)
 
-UNSUPPORTED(cuMemPrefetchAsync_v2)
+EXPORT CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
+CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  return sg_cuMemPrefetchAsync(devPtr, count, location, flags, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchAsync_v2_ptsz)
+EXPORT CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
+CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  return sg_cuMemPrefetchAsync(devPtr, count, location, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 UNSUPPORTED(cuMemPrefetchBatchAsync)
 
@@ -1726,9 +1768,15 @@ CUresult cuStreamAddCallback_ptsz(CUstream hStream, CUstreamCallback callback, v
   return sg_cuStreamAddCallback(hStream ? hStream : CU_STREAM_PER_THREAD, callback, userData, flags);
 }
 
-UNSUPPORTED(cuStreamAttachMemAsync)
+EXPORT CUresult cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags);
+CUresult cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  return sg_cuStreamAttachMemAsync(hStream, dptr, length, flags);
+}
 
-UNSUPPORTED(cuStreamAttachMemAsync_ptsz)
+EXPORT CUresult cuStreamAttachMemAsync_ptsz(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags);
+CUresult cuStreamAttachMemAsync_ptsz(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  return sg_cuStreamAttachMemAsync(hStream ? hStream : CU_STREAM_PER_THREAD, dptr, length, flags);
+}
 
 UNSUPPORTED(cuStreamBatchMemOp)
 
@@ -1782,17 +1830,35 @@ UNSUPPORTED(cuStreamGetAttribute)
 
 UNSUPPORTED(cuStreamGetAttribute_ptsz)
 
-UNSUPPORTED(cuStreamGetCaptureInfo)
+EXPORT CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
+CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
+  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, NULL, NULL, NULL, NULL);
+}
 
-UNSUPPORTED(cuStreamGetCaptureInfo_ptsz)
+EXPORT CUresult cuStreamGetCaptureInfo_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
+CUresult cuStreamGetCaptureInfo_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
+  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, NULL, NULL, NULL, NULL);
+}
 
-UNSUPPORTED(cuStreamGetCaptureInfo_v2)
+EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out);
+CUresult cuStreamGetCaptureInfo_v2(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
+  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, graph_out, dependencies_out, NULL, numDependencies_out);
+}
 
-UNSUPPORTED(cuStreamGetCaptureInfo_v2_ptsz)
+EXPORT CUresult cuStreamGetCaptureInfo_v2_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out);
+CUresult cuStreamGetCaptureInfo_v2_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
+  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, graph_out, dependencies_out, NULL, numDependencies_out);
+}
 
-UNSUPPORTED(cuStreamGetCaptureInfo_v3)
+EXPORT CUresult cuStreamGetCaptureInfo_v3(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out);
+CUresult cuStreamGetCaptureInfo_v3(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out) {
+  return sg_cuStreamGetCaptureInfo(hStream, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out);
+}
 
-UNSUPPORTED(cuStreamGetCaptureInfo_v3_ptsz)
+EXPORT CUresult cuStreamGetCaptureInfo_v3_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out);
+CUresult cuStreamGetCaptureInfo_v3_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out, CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out, size_t *numDependencies_out) {
+  return sg_cuStreamGetCaptureInfo(hStream ? hStream : CU_STREAM_PER_THREAD, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out, numDependencies_out);
+}
 
 EXPORT CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx);
 CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx) {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes as C
 import os
+import signal
+import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -199,7 +202,84 @@ def test_bad_launches_are_refused_at_once(gpu: Driver) -> None:
     gpu.call("cuCtxSynchronize")
 
 
+LIBRARY_PTX = """
+.version 7.0
+.target sm_75
+.address_size 64
+.visible .func (.param .b32 r) seven() { .reg .b32 %r<2>; mov.u32 %r1, 7; st.param.b32 [r], %r1; ret; }
+"""
+CALLER_PTX = """
+.version 7.0
+.target sm_75
+.address_size 64
+.extern .func (.param .b32 r) seven();
+.visible .entry store(.param .u64 p)
+{
+  .reg .b32 %r<2>; .reg .b64 %d<2>; .param .b32 x;
+  ld.param.u64 %d1, [p];
+  call (x), seven, ();
+  ld.param.b32 %r1, [x];
+  st.global.u32 [%d1], %r1;
+  ret;
+}
+"""
+
+
+def test_linked_modules_call_each_other(gpu: Driver) -> None:
+    state = C.c_void_p()
+    gpu.call("cuLinkCreate_v2", C.c_uint(0), None, None, C.byref(state))
+    for text in (CALLER_PTX.encode(), LIBRARY_PTX.encode()):
+        gpu.call(
+            "cuLinkAddData_v2", state, C.c_int(1), C.c_char_p(text), len(text), None, C.c_uint(0), None, None
+        )
+    image, size = C.c_void_p(), C.c_size_t()
+    gpu.call("cuLinkComplete", state, C.byref(image), C.byref(size))
+    store = gpu.function(gpu.get("cuModuleLoadData", image), "store")
+    gpu.call("cuLinkDestroy", state)
+    pointer = gpu.get("cuMemAlloc_v2", 4)
+    gpu.launch(store, 1, 1, pointer)
+    assert gpu.read(pointer, 4) == struct.pack("i", 7)
+
+
+def service_process(folder: Path) -> int:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(folder / "service.sock"))
+        return int(struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+
+
+def test_a_dead_compile_service_is_started_again(gpu: Driver, settings: dict[str, str]) -> None:
+    folder = Path(settings["REMORA_SOFTGPU_CACHE"])
+    for by in (1, 2):  # texts that are in no cache
+        text = cuda.PTX.replace("total", f"total_{by}")
+        gpu.launch(gpu.function(gpu.module(text), "nothing"), 1, 1)
+        gpu.call("cuCtxSynchronize")
+        os.kill(service_process(folder), signal.SIGKILL)
+
+
 # ---- streams
+
+
+def test_threads_share_the_device(gpu: Driver) -> None:
+    """Eight threads with a stream each add to ranges of their own, many small launches at a time."""
+    context, add = gpu.get("cuCtxGetCurrent"), gpu.function(gpu.module(cuda.PTX), "add")
+    results: dict[int, bytes] = {}
+
+    def work(by: int) -> None:
+        gpu.call("cuCtxSetCurrent", context)
+        stream, pointer = gpu.get("cuStreamCreate", C.c_uint(1)), gpu.get("cuMemAlloc_v2", 4000)
+        gpu.call("cuMemsetD8Async", pointer, C.c_ubyte(0), 4000, stream)
+        for _ in range(100):
+            gpu.launch(add, 8, 128, pointer, C.c_uint(1000), C.c_uint(by), stream=stream)
+        gpu.call("cuStreamSynchronize", stream)
+        results[by] = gpu.read(pointer, 4000)
+        gpu.call("cuStreamDestroy_v2", stream)
+
+    threads = [threading.Thread(target=work, args=(by,)) for by in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert results == {by: struct.pack("i", 100 * by) * 1000 for by in range(8)}
 
 
 def test_streams_run_at_the_same_time(gpu: Driver) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ARCHITECTURE = "-arch=compute_75"  # PTX only: what the device compiles
+ARCHITECTURE = "-arch=compute_80"  # PTX only: what the device compiles
 
 
 def expect_ok(end: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def test_vector_add(run: Callable, program: Callable, runtime: str) -> None:
     expect_ok(run(program("vector_add", ARCHITECTURE, "-cudart", runtime)))
 
 
-@pytest.mark.parametrize("name", ["streams", "devices"])
+@pytest.mark.parametrize("name", ["streams", "devices", "adversarial"])
 def test_program(run: Callable, program: Callable, name: str) -> None:
     expect_ok(run(program(name, ARCHITECTURE)))
 
@@ -32,9 +32,10 @@ def test_kernels_of_many_kinds(run: Callable, program: Callable) -> None:
     assert "hello from 1 of device, 0.50\n" in end.stdout
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
-def test_any_number_of_workers(run: Callable, program: Callable, workers: str) -> None:
-    expect_ok(run(program("kernels", ARCHITECTURE), REMORA_SOFTGPU_WORKERS=workers))
+@pytest.mark.parametrize("workers", ["1", "5"])
+@pytest.mark.parametrize("name", ["kernels", "adversarial"])
+def test_any_number_of_workers(run: Callable, program: Callable, name: str, workers: str) -> None:
+    expect_ok(run(program(name, ARCHITECTURE), REMORA_SOFTGPU_WORKERS=workers))
 
 
 @pytest.mark.parametrize("fault", ["wild", "null", "beyond", "trap"])

@@ -11,7 +11,8 @@ K vector_add(const float *a, const float *b, float *c, int n) {
 }
 
 K grid_stride(const double *x, double *y, double a, int n) {
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) y[i] = a * x[i] + y[i];
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x)
+    y[i] = a * x[i] + y[i];
 }
 
 // Shared memory, static and dynamic, and barriers.
@@ -30,7 +31,8 @@ K reduce_shared(const float *x, float *out, int n) {
 #define TILE 16
 K matmul_tiled(const float *a, const float *b, float *c, int n) {
   __shared__ float as[TILE][TILE], bs[TILE][TILE];
-  int tx = threadIdx.x, ty = threadIdx.y, row = blockIdx.y * TILE + ty, col = blockIdx.x * TILE + tx;
+  int tx = threadIdx.x, ty = threadIdx.y, row = blockIdx.y * TILE + ty,
+      col = blockIdx.x * TILE + tx;
   float sum = 0;
   for (int t = 0; t < n; t += TILE) {
     as[ty][tx] = row < n && t + tx < n ? a[row * n + t + tx] : 0;
@@ -45,7 +47,8 @@ K matmul_tiled(const float *a, const float *b, float *c, int n) {
 // Warp operations.
 K scan_block(const int *x, int *y) {
   __shared__ int sums[32];
-  int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x & 31, warp = threadIdx.x >> 5, v = x[i];
+  int i = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x & 31, warp = threadIdx.x >> 5,
+      v = x[i];
   for (int o = 1; o < 32; o <<= 1) {
     int t = __shfl_up_sync(~0u, v, o);
     if (lane >= o) v += t;
@@ -74,8 +77,10 @@ K votes(const int *p, unsigned *ballot, int *any, int *all, unsigned *match) {
 
 K partial_masks(int *out) {
   int t = threadIdx.x, v;
-  if (t < 16) v = __shfl_xor_sync(0xffff, t * 10, 1);
-  else v = __shfl_sync(0xffff0000, t * 100, 31);
+  if (t < 16)
+    v = __shfl_xor_sync(0xffff, t * 10, 1);
+  else
+    v = __shfl_sync(0xffff0000, t * 100, 31);
   out[t] = v;
 }
 
@@ -132,16 +137,20 @@ K spin_lock(int *lock, int *count) {
 
 K producer(volatile int *flag, int *out) {
   if (threadIdx.x == 0) {
-    while (flag[blockIdx.x] == 0) {}
+    while (flag[blockIdx.x] == 0) {
+    }
     out[blockIdx.x] = flag[blockIdx.x];
-  } else if (threadIdx.x == 255) flag[blockIdx.x] = blockIdx.x + 7;
+  } else if (threadIdx.x == 255)
+    flag[blockIdx.x] = blockIdx.x + 7;
 }
 
 K look_back(volatile int *state, int *out) {
   int b = blockIdx.x;
   if (threadIdx.x == 0) {
     int p = 0;
-    if (b > 0) while ((p = state[b - 1]) == 0) {}
+    if (b > 0)
+      while ((p = state[b - 1]) == 0) {
+      }
     state[b] = p + 1;
     out[b] = p + 1;
   }
@@ -152,7 +161,8 @@ K histogram(const unsigned char *d, unsigned *h, int n) {
   __shared__ unsigned s[256];
   for (int i = threadIdx.x; i < 256; i += blockDim.x) s[i] = 0;
   __syncthreads();
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) atomicAdd(&s[d[i]], 1u);
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x)
+    atomicAdd(&s[d[i]], 1u);
   __syncthreads();
   for (int i = threadIdx.x; i < 256; i += blockDim.x) atomicAdd(&h[i], s[i]);
 }
@@ -170,12 +180,16 @@ K atomics(const int *x, int *i, unsigned *u, unsigned long long *l, float *f, do
 // Types.
 K doubles(const double *x, double *y, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = sin(x[i]) * exp(-x[i] * x[i]) + sqrt(fabs(x[i])) / (1.0 + x[i] * x[i]) + pow(fabs(x[i]) + 0.5, 1.7);
+  if (i < n)
+    y[i] = sin(x[i]) * exp(-x[i] * x[i]) + sqrt(fabs(x[i])) / (1.0 + x[i] * x[i]) +
+           pow(fabs(x[i]) + 0.5, 1.7);
 }
 
 K floats(const float *x, float *y, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = logf(1 + x[i] * x[i]) + expf(-fabsf(x[i])) + cosf(x[i]) + tanhf(x[i]) + x[i] / 3.f + rsqrtf(1 + x[i] * x[i]);
+  if (i < n)
+    y[i] = logf(1 + x[i] * x[i]) + expf(-fabsf(x[i])) + cosf(x[i]) + tanhf(x[i]) + x[i] / 3.f +
+           rsqrtf(1 + x[i] * x[i]);
 }
 
 K halves(const __half *x, __half *y, int n) {
@@ -185,13 +199,15 @@ K halves(const __half *x, __half *y, int n) {
 
 K longs(const long long *a, const long long *b, long long *c, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) c[i] = a[i] / b[i] + a[i] % b[i] * 3 + __mul64hi(a[i], b[i]) + (a[i] >> 7) - (b[i] << 3);
+  if (i < n)
+    c[i] = a[i] / b[i] + a[i] % b[i] * 3 + __mul64hi(a[i], b[i]) + (a[i] >> 7) - (b[i] << 3);
 }
 
 K bits(const unsigned *x, unsigned *y) {
   int i = threadIdx.x;
   unsigned v = x[i];
-  y[i] = __popc(v) + 100 * __clz(v) + 10000 * __ffs(v) + (__brev(v) ^ __byte_perm(v, ~v, 0x3715)) + __funnelshift_l(v, v + 1, 5);
+  y[i] = __popc(v) + 100 * __clz(v) + 10000 * __ffs(v) + (__brev(v) ^ __byte_perm(v, ~v, 0x3715)) +
+         __funnelshift_l(v, v + 1, 5);
 }
 
 // Control: switches through jump tables, local arrays, recursion, function pointers, virtual calls.
@@ -218,7 +234,9 @@ K local_array(const int *order, int *out) {
 }
 
 __device__ __noinline__ int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
-K recursion(const int *a, const int *b, int *c) { c[threadIdx.x] = gcd(a[threadIdx.x], b[threadIdx.x]); }
+K recursion(const int *a, const int *b, int *c) {
+  c[threadIdx.x] = gcd(a[threadIdx.x], b[threadIdx.x]);
+}
 
 __device__ __noinline__ float block_sum(float v, float *s) {
   s[threadIdx.x] = v;
@@ -240,8 +258,12 @@ __device__ int twice(int x) { return 2 * x; }
 __device__ function table[2] = {plus_one, twice};
 K function_table(int *out) { out[threadIdx.x] = table[threadIdx.x & 1](threadIdx.x); }
 
-struct Base { __device__ virtual int f(int x) { return x; } };
-struct Square : Base { __device__ int f(int x) override { return x * x; } };
+struct Base {
+  __device__ virtual int f(int x) { return x; }
+};
+struct Square : Base {
+  __device__ int f(int x) override { return x * x; }
+};
 K virtual_calls(int *out) {
   Base a;
   Square b;
@@ -258,9 +280,14 @@ K variables(float *out) {
 }
 K read_counter(int *out) { *out = counter; }
 
-struct Pair { char c; double d; short s[3]; };
+struct Pair {
+  char c;
+  double d;
+  short s[3];
+};
 K by_value(Pair p, const char c, double *out, short3 v) {
-  out[0] = p.c, out[1] = p.d, out[2] = p.s[0] + 10 * p.s[1] + 100 * p.s[2], out[3] = c, out[4] = v.x + v.y * v.z;
+  out[0] = p.c, out[1] = p.d, out[2] = p.s[0] + 10 * p.s[1] + 100 * p.s[2], out[3] = c,
+  out[4] = v.x + v.y * v.z;
 }
 
 K where_am_i(int *out) {
@@ -285,26 +312,34 @@ K heap(int *out) {
 // Waiting with an atomic that has no special meaning.
 K atomic_wait(int *count) {
   atomicAdd(count, 1);
-  while (atomicAdd(count, 0) < (int)blockDim.x) {}
+  while (atomicAdd(count, 0) < (int)blockDim.x) {
+  }
 }
 
-// One 16x8 tile: A (16x16) and B (16x8) in f16 through cp.async, ldmatrix and mma, as matrix libraries do it.
+// One 16x8 tile: A (16x16) and B (16x8) in f16 through cp.async, ldmatrix and mma, as matrix
+// libraries do it.
 K tensor_tile(const __half *a, const __half *b, float *c) {
   __shared__ __align__(16) __half as[16 * 16], bs[16 * 8];
   int lane = threadIdx.x;
   unsigned a0 = __cvta_generic_to_shared(as), b0 = __cvta_generic_to_shared(bs);
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(a0 + lane * 16), "l"(a + lane * 8));
-  if (lane < 16) asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(b0 + lane * 16), "l"(b + lane * 8));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(a0 + lane * 16),
+               "l"(a + lane * 8));
+  if (lane < 16)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(b0 + lane * 16),
+                 "l"(b + lane * 8));
   asm volatile("cp.async.commit_group;\n cp.async.wait_group 0;");
   __syncwarp();
   unsigned f[4], g[2];
   unsigned row = a0 + ((lane & 15) * 16 + (lane >> 4) * 8) * 2;
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(row));
+               : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
+               : "r"(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-               : "=r"(g[0]), "=r"(g[1]) : "r"(b0 + (lane & 15) * 16));
+               : "=r"(g[0]), "=r"(g[1])
+               : "r"(b0 + (lane & 15) * 16));
   float d[4] = {1, 2, 3, 4};
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+               "{%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(f[0]), "r"(f[1]), "r"(f[2]), "r"(f[3]), "r"(g[0]), "r"(g[1]));
   for (int i = 0; i < 4; i++) c[((lane >> 2) + 8 * (i >> 1)) * 8 + (lane & 3) * 2 + (i & 1)] = d[i];

@@ -23,8 +23,8 @@ __all__ = ["DEFAULT_PORT", "EngineError", "Lease", "list_gpus", "request_lease",
 class Lease:
     """GPUs held until close(), or until this process ends.
 
-    ticket goes to the program's environment; devices are dicts {index, name, uuid, memory, free, leases} of the
-    partitions, in bytes; driver is nvidia or softgpu.
+    ticket goes to the program's environment; devices are dicts {index, name, uuid, memory, free, leases} of
+    the partitions, in bytes; driver is nvidia or softgpu.
     """
 
     def __init__(self, connection: Any, answer: hello.Answer) -> None:

@@ -1,7 +1,8 @@
 """Module images by content hash: sent once to an engine, loaded by any of its sessions.
 
 A session collects the parts that its client sends, checks the hash, and keeps the image in a folder that
-all workers of the engine share. What is read from there is checked again: no tenant can plant code for another.
+all workers of the engine share. What is read from there is checked again: no tenant can plant code for
+another.
 Must not know: the wire, the driver.
 """
 

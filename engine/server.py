@@ -56,8 +56,8 @@ class Refused(EngineError):
 class Server:
     """An engine. start() returns once it accepts; stop() ends it and every session within seconds.
 
-    listen: HOST:PORT, port 0 picks one. driver: auto, nvidia or softgpu. token: what clients must show; needed
-    to listen beyond this machine. Raises EngineError, one line for people.
+    listen: HOST:PORT, port 0 picks one. driver: auto, nvidia or softgpu. token: what clients must show;
+    needed to listen beyond this machine. Raises EngineError, one line for people.
     """
 
     def __init__(
@@ -405,7 +405,7 @@ def bind(listen: str, token: str | None) -> socket.socket:
         raise EngineError(f"cannot listen on {listen}: {error}") from None
     if token is None and not ipaddress.ip_address(address[0]).is_loopback:
         raise EngineError(
-            f"{listen} is reachable from other machines: set a token with --token-file, or listen on 127.0.0.1"
+            f"{listen} is reachable from other machines: set a token (--token-file), or listen on 127.0.0.1"
         )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

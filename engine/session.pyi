@@ -1,0 +1,23 @@
+"""Typing of session.pyx: what Python sees of a session."""
+
+from .images import Images
+
+class Handle:
+    def __init__(
+        self,
+        fd: int,
+        devices: list[tuple[int, int, int, int]],
+        ledger: int,
+        slot: int,
+        images: Images,
+        ring_bytes: int,
+        window: int,
+        peer: str,
+    ) -> None: ...
+    def read(self) -> int: ...
+    def close(self, drain_ms: int) -> None: ...
+    def reason(self) -> tuple[int, str]: ...
+
+def reserve(size: int, hint: int) -> int: ...
+def unreserve(ptr: int, size: int) -> None: ...
+def devices(parts: list[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]: ...

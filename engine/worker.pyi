@@ -1,0 +1,7 @@
+"""Typing of worker.pyx."""
+
+from .session import Handle
+
+TABLE_HASH: int
+
+def serve(handle: Handle) -> tuple[int, str]: ...

@@ -1,4 +1,4 @@
-"""The shim against a real engine on the software GPU: C programs that check what each driver call gives them."""
+"""The shim against a real engine on the software GPU: C programs check what each driver call gives."""
 
 from __future__ import annotations
 

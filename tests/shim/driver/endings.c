@@ -75,6 +75,8 @@ static void fork_first(void) {
 }
 
 /* What CUDA's runtime does at exit, after this library has shut down. */
+static const char image[] = ".version 7.0\n.target sm_52\n.address_size 64\n"
+                            ".visible .entry nothing()\n{\n  ret;\n}\n";
 static CUlibrary library;
 static void too_late(void) {
   CUdeviceptr address;
@@ -120,8 +122,7 @@ int main(int argc, char **argv) {
   if (!strcmp(which, "fork")) forks();
   if (!strcmp(which, "threads")) many_threads();
   if (!strcmp(which, "too-late"))
-    OK(cuLibraryLoadData(&library, ".version 7.0\n.target sm_52\n.address_size 64\n", NULL, NULL, 0,
-                         NULL, NULL, 0));
+    OK(cuLibraryLoadData(&library, image, NULL, NULL, 0, NULL, NULL, 0));
   if (!strcmp(which, "exit-elsewhere")) {
     pthread_create(&thread, NULL, exits, &status);
     pthread_join(thread, NULL);

@@ -13,8 +13,9 @@
 
 #define ARENA_ALIGN 512u
 #define ARENA_BINS 192u
-#define ARENA_SPARE 16u /* empty single granules kept committed: churn of small buffers is cheap   \
-                         */
+#define ARENA_SPARE                                                                                \
+  16u /* empty single granules kept committed: churn of small buffers is cheap                     \
+       */
 
 typedef struct ArenaDriver {
   /* Puts physical memory under [at, at + bytes); 0 or the driver's error. */

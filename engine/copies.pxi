@@ -144,7 +144,7 @@ cdef int32_t copy_in(Session *s, Call *c, const rm_q_copy_in *q, uint64_t extent
         item = item_make(ITEM_GIVE_BACK, 0)
         if item != NULL:
             item.pieces = piece
-            if lane_add(s, &t, item) == SUCCESS:
+            if lane_add(s, &t, item, False) == SUCCESS:
                 return SUCCESS
             free(item)
         status = <int32_t>cydriver.cuStreamSynchronize(t.stream)
@@ -203,7 +203,7 @@ cdef int32_t copy_out(Session *s, Target *t, const rm_q_copy_out *q, uint64_t to
         return large_out(s, t, q)
     status = fill_pieces(item.pieces, q, t.stream)
     if status == SUCCESS:
-        status = lane_add(s, t, item)
+        status = lane_add(s, t, item, q.flags & OUT_WAITS and total <= RM_BULK_MAX)
     if status != SUCCESS:
         cydriver.cuStreamSynchronize(t.stream)
         give_back(s, item)
@@ -253,7 +253,7 @@ cdef int32_t large_out(Session *s, Target *t, const rm_q_copy_out *q) noexcept n
     if status != SUCCESS:
         free(item)
         return status
-    status = lane_add(s, t, item)
+    status = lane_add(s, t, item, False)
     if status != SUCCESS:
         free(item)  # the gate stays in the list of gates: its stream may still reach it
     return status

@@ -115,11 +115,19 @@ def load(library: Library) -> None:
         raise EngineError(f"cannot load the driver library {library.path}: {error}") from None
     address = ctypes.cast(loaded.cuInit, ctypes.c_void_p).value
     _check(address, library)
-    from cuda.bindings._internal import driver as internal
-
-    bound = internal._inspect_function_pointer("__cuInit")
+    bound = _bound()
     if bound:
         _check(bound, library)
+
+
+def _bound() -> int:
+    """Address of the cuInit that cuda.bindings calls; 0 when this version of it doesn't tell."""
+    try:
+        from cuda.bindings._internal import driver as internal
+
+        return int(internal._inspect_function_pointer("__cuInit"))
+    except (ImportError, AttributeError):
+        return 0
 
 
 def _check(address: int | None, library: Library) -> None:

@@ -48,7 +48,7 @@ void gate_drop(Gate *gate) {
 void gate_reached(void *arg) {
   Gate *gate = arg;
   Gates *gates = gate->gates;
-  jobs_push(gates->jobs, &gate->job);
+  jobs_push_first(gates->jobs, &gate->job);
   pthread_mutex_lock(&gates->lock);
   while (!gate->open && !gates->ended) pthread_cond_wait(&gates->moved, &gates->lock);
   bool mine = gate->open && !gate->kept;

@@ -92,7 +92,8 @@ class Images:
             if image is None or offset == 0:
                 if not 0 < size <= settings.IMAGE_BYTES:
                     return 1
-                if len(self.held) >= settings.IMAGES_INCOMING:
+                held = sum(one.size for one in self.held.values())
+                if len(self.held) >= settings.IMAGES_INCOMING or held + size > settings.IMAGES_BYTES:
                     return 2
                 image = self.held[key] = Image(size)
             if size != image.size or offset != image.received or len(part) > size - offset:

@@ -14,7 +14,7 @@ static void *work(void *arg) {
     }
     jobs->first = job->next;
     if (!jobs->first) jobs->end = &jobs->first;
-    if (jobs->queued-- == JOBS_QUEUED) pthread_cond_broadcast(&jobs->fewer);
+    if (jobs->queued-- >= JOBS_QUEUED) pthread_cond_broadcast(&jobs->fewer);
     pthread_mutex_unlock(&jobs->lock);
     job->run(jobs->session, job);
     pthread_mutex_lock(&jobs->lock);
@@ -30,6 +30,7 @@ static void add_thread(Jobs *jobs) {
   pthread_attr_t attr;
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attr, JOBS_STACK);
   if (pthread_create(&thread, &attr, work, jobs) == 0) jobs->threads++;
   pthread_attr_destroy(&attr);
 }
@@ -42,15 +43,29 @@ void jobs_init(Jobs *jobs, void *session) {
   pthread_cond_init(&jobs->fewer, NULL);
 }
 
+/* Called with the lock held: a job has been queued. */
+static void queued(Jobs *jobs, uint32_t limit) {
+  jobs->queued++;
+  if (jobs->idle < jobs->queued && jobs->threads < limit) add_thread(jobs);
+  pthread_cond_signal(&jobs->more);
+}
+
 void jobs_push(Jobs *jobs, Job *job) {
   job->next = NULL;
   pthread_mutex_lock(&jobs->lock);
   while (jobs->queued >= JOBS_QUEUED && !jobs->ended) pthread_cond_wait(&jobs->fewer, &jobs->lock);
   *jobs->end = job;
   jobs->end = &job->next;
-  jobs->queued++;
-  if (jobs->idle < jobs->queued && jobs->threads < JOBS_THREADS) add_thread(jobs);
-  pthread_cond_signal(&jobs->more);
+  queued(jobs, JOBS_THREADS);
+  pthread_mutex_unlock(&jobs->lock);
+}
+
+void jobs_push_first(Jobs *jobs, Job *job) {
+  pthread_mutex_lock(&jobs->lock);
+  job->next = jobs->first;
+  if (!jobs->first) jobs->end = &job->next;
+  jobs->first = job;
+  queued(jobs, JOBS_THREADS + JOBS_SPARE);
   pthread_mutex_unlock(&jobs->lock);
 }
 

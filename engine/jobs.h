@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JOBS_THREADS 256u /* most at a time: waits of as many streams */
+#define JOBS_THREADS 1024u /* most at a time: waits of as many streams */
+#define JOBS_SPARE                                                                                 \
+  64u /* more, for jobs that go first: what others wait for must never wait for them */
+#define JOBS_STACK (512u << 10)
 #define JOBS_QUEUED 4096u /* a client that queues more waits here, and nobody else does */
 
 typedef struct Job {
@@ -28,6 +31,8 @@ typedef struct Jobs {
 void jobs_init(Jobs *jobs, void *session);
 /* Waits only while JOBS_QUEUED wait already; a job pushed after jobs_end is dropped. */
 void jobs_push(Jobs *jobs, Job *job);
+/* Ahead of all that wait; never waits. */
+void jobs_push_first(Jobs *jobs, Job *job);
 void jobs_end(Jobs *jobs);
 
 #endif

@@ -190,7 +190,7 @@ cdef int32_t h_mem_free_async(Session *s, Call *c, const rm_q_mem_free_async *q)
     item = item_make(ITEM_FREE, q.ptr)
     if item == NULL:
         return OUT_OF_MEMORY
-    status = lane_add(s, &t, item)
+    status = lane_add(s, &t, item, False)
     if status != SUCCESS:
         free(item)
     return status

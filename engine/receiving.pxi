@@ -39,6 +39,10 @@ cdef void on_end(void *user, int error, const char *why) noexcept nogil:
     cdef Session *s = <Session *>user
     staging_end(&s.staging)
     gates_end(&s.gates)
+    pthread_mutex_lock(&s.lane_lock)
+    s.ended = True
+    pthread_cond_broadcast(&s.lane_moved)
+    pthread_mutex_unlock(&s.lane_lock)
 
 
 cdef const rm_record *record_next(Session *s, int *error) noexcept nogil:

@@ -20,6 +20,7 @@
 #include "transport/channel.h"
 
 #define MAX_DEVICES 8
+#define ITEMS_MAX 65536u /* pending at a time; a client that queues more waits, and nobody else */
 #define FIRST_MADE_CONTEXT 64 /* ids below are 1 + device: primary contexts */
 
 /* A point of a stream that something waits for; see lanes.pxi. */
@@ -115,8 +116,10 @@ typedef struct Session {
 
   Lane *lanes;
   uint64_t issued; /* seq of the newest item */
-  uint32_t outs;   /* items that carry data out, pending */
-  uint32_t frees;  /* frees in stream order, pending */
+  uint32_t items;  /* pending in all lanes */
+  uint32_t outs;   /* of them, those that carry data out, */
+  uint32_t frees;  /* and frees in stream order */
+  bool ended;
   pthread_mutex_t lane_lock;
   pthread_cond_t lane_moved; /* an item of some lane is through */
 

@@ -26,4 +26,5 @@ VA_ROUNDS = 8  # attempts at finding addresses that are free on both sides
 
 IMAGE_BYTES = 1 << 30  # the largest module image
 IMAGE_CACHE_BYTES = 4 << 30  # images kept on disk for all sessions of an engine
+IMAGES_BYTES = 2 << 30  # of all images that a session holds in memory
 IMAGES_INCOMING = 8  # images that a session may be sending at a time

@@ -53,6 +53,7 @@ cdef extern from "transport/channel.h" nogil:
 
 cdef extern from "engine/session.h" nogil:
     enum: MAX_DEVICES
+    enum: ITEMS_MAX
     enum: FIRST_MADE_CONTEXT
     enum: TABLE_LIMIT
     enum: ARENA_NO_ADDRESSES
@@ -127,6 +128,7 @@ cdef extern from "engine/session.h" nogil:
         pass
     void jobs_init(Jobs *jobs, void *session)
     void jobs_push(Jobs *jobs, Job *job)
+    void jobs_push_first(Jobs *jobs, Job *job)
     void jobs_end(Jobs *jobs)
 
     ctypedef struct Gate:
@@ -233,6 +235,8 @@ cdef extern from "engine/session.h" nogil:
         uint32_t global_room
         Lane *lanes
         uint64_t issued
+        uint32_t items
+        bint ended
         uint32_t outs
         uint32_t frees
         pthread_mutex_t lane_lock

@@ -106,7 +106,7 @@ cdef int32_t h_stream_sync(Session *s, Call *c, const rm_q_stream_sync *q) noexc
     if item == NULL:
         return OUT_OF_MEMORY
     item.call = c.record[0]
-    status = lane_add(s, &t, item)
+    status = lane_add(s, &t, item, True)
     if status == SUCCESS:
         return RM_PENDING
     free(item)
@@ -137,7 +137,7 @@ cdef int32_t mark_later(Session *s, Target *t, uint64_t token) noexcept nogil:
     cdef int32_t status
     if item == NULL:
         return OUT_OF_MEMORY
-    status = lane_add(s, t, item)
+    status = lane_add(s, t, item, False)
     if status == SUCCESS:
         return RM_PENDING
     free(item)

@@ -13,7 +13,7 @@
 #include "../../transport/hello.h"
 
 /* Addresses that neither a Linux process nor a CUDA driver uses of its own accord. */
-#define RANGE_BASE 0x200000000000u
+#define RANGE_BASE 0x300000000000u
 #define RANGE_STEP 0x010000000000u
 #define RANGE_BYTES ((uint64_t)1 << 40)
 #define RANGE_BYTES_LEAST ((uint64_t)1 << 36)

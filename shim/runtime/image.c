@@ -106,6 +106,7 @@ static CUresult unwrap(const wrapper *w, rm_image *image) {
     return image->size ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;
   }
   good = good && append(image, w->fatbin);
+  image->linked = true;
   for (const void *const *f = w->linked; good && *f; f++) good = append(image, *f);
   if (!good) rm_image_free(image);
   return good ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;

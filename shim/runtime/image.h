@@ -4,6 +4,7 @@
 #ifndef REMORA_SHIM_IMAGE_H
 #define REMORA_SHIM_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "../generated/cuda_abi.h"
@@ -11,6 +12,7 @@
 typedef struct rm_image {
   const void *bytes;
   size_t size;
+  bool linked; /* fatbins of a relocatable link, one after another */
   void *owned; /* freed by rm_image_free: pieces that had to be put together */
 } rm_image;
 

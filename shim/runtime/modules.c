@@ -11,6 +11,7 @@
 #include "thread.h"
 #include "../generated/records.h"
 
+#define LINKED 1u              /* module_load.flags: the image is several fatbins, to be linked */
 #define SEND_FIRST (64u << 10) /* smaller images go up unasked: cheaper than a round trip */
 
 /* ---- sending an image */
@@ -50,8 +51,10 @@ static CUresult ask(rm_module *module, rm_context *context, const rm_image *imag
   CUresult status = rm_call_begin_on(&call, context, RM_CALL_module_load, sizeof(rm_q_module_load));
   if (status) return status;
   rm_q_module_load *q = call.body;
-  *q =
-      (rm_q_module_load){.module = module->object.id, .kind = module->library, .size = image->size};
+  *q = (rm_q_module_load){.module = module->object.id,
+                          .kind = module->library,
+                          .flags = image->linked ? LINKED : 0,
+                          .size = image->size};
   memcpy(q->hash, hash, sizeof q->hash);
   status = rm_call_wait_alloc(&call, &answer, sizeof answer, &listing, &module->listing_bytes);
   if (status) return status;

@@ -15,7 +15,12 @@ UNKNOWN = ctypes.c_size_t(-1).value
 
 
 class Image(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t), ("owned", ctypes.c_void_p)]
+    _fields_ = [
+        ("bytes", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        ("linked", ctypes.c_bool),
+        ("owned", ctypes.c_void_p),
+    ]
 
     @property
     def content(self) -> bytes:
@@ -115,6 +120,7 @@ def test_a_linked_wrapper_gives_all_its_fatbins(images: Images) -> None:
     parts = [fatbin(b"first"), fatbin(b"second one")]
     packed, _alive = wrapper(2, fatbin(), parts)
     status, image = images.of(packed)
+    assert image.linked
     padded = [part + bytes(-len(part) % 8) for part in (fatbin(), *parts)]
     assert (status, image.content) == (0, b"".join(padded))
 

@@ -94,6 +94,13 @@ def integer_cases() -> Iterator[Case]:
                lambda a, b, c: pattern(2 * c + (a + b >> 32), "u32"))  # fmt: skip
     yield Case("sub.cc.u32 %x, {a}, {b}; subc.u32 {d}, {c}, 0;", "u32", ("u32",) * 3,
                lambda a, b, c: pattern(c - (a < b), "u32"))  # fmt: skip
+    yield Case("sub.cc.u32 %x, {a}, {b}; addc.u32 {d}, {c}, 0;", "u32", ("u32",) * 3,
+               lambda a, b, c: pattern(c + (a >= b), "u32"))  # fmt: skip
+    yield Case("vabsdiff4.u32.u32.u32 {d}, {a}, {b}, {c};", "u32", ("u32",) * 3, lambda a, b, c: sum(
+        abs((a >> i & 255) - (b >> i & 255)) << i for i in (0, 8, 16, 24)))  # fmt: skip
+    yield Case("vabsdiff4.u32.u32.u32.add {d}, {a}, {b}, {c};", "u32", ("u32",) * 3,
+               lambda a, b, c: pattern(c + sum(
+                   abs((a >> i & 255) - (b >> i & 255)) for i in (0, 8, 16, 24)), "u32"))  # fmt: skip
     yield Case("mad.lo.cc.u32 %x, {a}, {b}, {c}; madc.hi.u32 {d}, {a}, {b}, 0;", "u32", ("u32",) * 3,
                lambda a, b, c: a * b + c >> 32 & 0xFFFFFFFF)  # fmt: skip
     for x, y in (("s32", "s32"), ("u32", "u32"), ("s32", "u32")):
@@ -258,7 +265,8 @@ def conversion_cases() -> Iterator[Case]:
     yield simple("cvt.rzi.ftz.s32.f32", "", 1, model.to_integer("f32", "s32", "rzi", True), "s32", ("f32",))
     for mode in ROUNDINGS:
         yield simple(f"cvt.{mode}.f32.f64", "", 1, model.between_floats("f64", "f32", mode), "f32", ("f64",))
-    for a, b, mode in (("f32", "f16", "rn"), ("f32", "f16", "rz"), ("f64", "f16", "rn"),
+    for a, b, mode in (("f32", "f16", "rn"), ("f32", "f16", "rz"), ("f32", "f16", "rm"), ("f32", "f16", "rp"),
+                       ("f64", "f16", "rn"),
                        ("f32", "bf16", "rn"),
                        ("f32", "bf16", "rz")):  # fmt: skip
         yield simple(f"cvt.{mode}.{b}.{a}", "", 1, model.between_floats(a, b, mode), b, (a,))

@@ -54,17 +54,23 @@ class Tokens:
         for match in TOKEN.finditer(text, start, end):
             if match.start() != pos:
                 break
-            kind = match.lastgroup or ""
-            self.kinds.append(kind)
-            self.texts.append(match.group(kind))
+            self.append(match.lastgroup or "", match)
             pos = match.end()
-            self.places.append(match.start(kind))
         if text[pos:end].strip():
             raise PtxError(f"unexpected text {text[pos:end].strip()[:20]!r}", pos)
         for _ in range(2):  # peek(1) at the end is legal
             self.kinds.append("end")
             self.texts.append("")
             self.places.append(end)
+
+    def append(self, kind: str, match: re.Match[str]) -> None:
+        """Add a token; directives written without a blank between (.reg.b16) are several."""
+        text, place = match.group(kind), match.start(kind)
+        pieces = text.split(".")[1:] if kind == "word" and text[0] == "." else []
+        for piece in [f".{p}" for p in pieces] if len(pieces) > 1 else [text]:
+            self.kinds.append(kind)
+            self.texts.append(piece)
+            self.places.append(place)
 
     @property
     def pos(self) -> int:

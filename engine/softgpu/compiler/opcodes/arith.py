@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.opcodes import floats
 from remora.engine.softgpu.compiler.registry import op
 from remora.engine.softgpu.compiler.syntax import Instr
@@ -66,16 +67,24 @@ def _carry_slot(f: FunctionEmitter) -> str:
 
 
 def _with_carry(f: FunctionEmitter, name: str, width: int, values: list[str], take: bool, give: bool) -> str:
-    """Add or subtract with one bit more; the carry (or borrow) flag is CC.CF."""
-    wide = [f.emit(f"zext i{width} {v} to i{width + 1}") for v in values]
-    total = f.emit(f"{name} i{width + 1} {wide[0]}, {wide[1]}")
+    """Add or subtract with the carry flag CC.CF.
+
+    A subtraction adds the complement and one, as the devices do: the flag is then the opposite of a borrow.
+    Code that mixes the two kinds (nvcc's 128-bit division) relies on it.
+    """
+    own, wide = f"i{width}", f"i{width + 1}"
+    a, b = values
+    carry = "false"
+    if name == "sub":
+        b, carry = f.emit(f"xor {own} {b}, -1"), "true"
     if take:
         carry = f.emit(f"load i1, ptr {_carry_slot(f)}")
-        total = f.emit(f"{name} i{width + 1} {total}, {f.emit(f'zext i1 {carry} to i{width + 1}')}")
+    total = f.emit(f"add {wide} {f.resize(a, width, width + 1)}, {f.resize(b, width, width + 1)}")
+    total = f.emit(f"add {wide} {total}, {f.emit(f'zext i1 {carry} to {wide}')}")
     if give:
-        top = f.emit(f"lshr i{width + 1} {total}, {width}")
-        f.do(f"store i1 {f.emit(f'trunc i{width + 1} {top} to i1')}, ptr {_carry_slot(f)}")
-    return f.emit(f"trunc i{width + 1} {total} to i{width}")
+        top = f.emit(f"lshr {wide} {total}, {width}")
+        f.do(f"store i1 {f.resize(top, width + 1, 1)}, ptr {_carry_slot(f)}")
+    return f.resize(total, width + 1, width)
 
 
 def product(f: FunctionEmitter, ty: str, a: str, b: str, part: str) -> str:
@@ -223,3 +232,20 @@ def dot_product(f: FunctionEmitter, x: Instr) -> None:
 def _element(f: FunctionEmitter, word: str, ty: str, width: int, index: int) -> str:
     part = f.resize(f.emit(f"lshr i32 {word}, {width * index}"), 32, width)
     return f.resize(part, width, 32, is_signed(ty))
+
+
+@op("vabsdiff4", "add", "u32 s32")
+def vabsdiff4(f: FunctionEmitter, x: Instr) -> None:
+    """Absolute differences of four bytes; with .add their sum added to c."""
+    types = x.types()
+    if types[0] != "u32" or len(types) != 3 or types[1] != types[2]:
+        raise UnsupportedError(f"instruction {x.op} is not supported")
+    a, b = f.value(x.args[1], "b32"), f.value(x.args[2], "b32")
+    total = f.value(x.args[3], "b32") if x.has("add") else "0"
+    for i in range(4):
+        left, right = (_element(f, v, types[1], 8, i) for v in (a, b))
+        size = f.call("llvm.abs.i32", "i32", ("i32", f.emit(f"sub i32 {left}, {right}")), ("i1", "false"))
+        if not x.has("add"):
+            size = f.emit(f"shl i32 {size}, {8 * i}")
+        total = f.emit(f"add i32 {total}, {size}")
+    f.store(x.args[0], "b32", total)

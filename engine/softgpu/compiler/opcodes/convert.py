@@ -40,21 +40,29 @@ def _shorten(f: FunctionEmitter, x: Instr, out: str, value: str) -> str:
         return floats.to_bf16(f, value, toward_zero=mode == "rz")
     if out == "f16" and mode == "rn":
         return f.emit(f"fptrunc float {value} to half")
-    if out == "f16" and mode == "rz":
-        return _half_toward_zero(f, value)
+    if out == "f16":
+        return _half_directed(f, value, mode)
     raise UnsupportedError(f"instruction {x.op} is not supported (.{mode})")
 
 
-def _half_toward_zero(f: FunctionEmitter, value: str) -> str:
-    """Round to nearest, then step back if that went away from zero."""
+def _half_directed(f: FunctionEmitter, value: str, mode: str) -> str:
+    """Round to nearest, step back if that went away from zero, then away from zero where the mode says so."""
     near = f.emit(f"fptrunc float {value} to half")
     size = f.call("llvm.fabs.f32", "float", ("float", value))
-    back = f.call("llvm.fabs.f32", "float", ("float", f.emit(f"fpext half {near} to float")))
-    exact = f.emit(f"fcmp oeq float {size}, 0x7FF0000000000000")  # infinity stays
-    beyond = f.emit(f"and i1 {f.emit(f'fcmp ogt float {back}, {size}')}, {f.emit(f'xor i1 {exact}, true')}")
     word = f.emit(f"bitcast half {near} to i16")
+    beyond = f.emit(f"fcmp ogt float {_half_size(f, word)}, {size}")
     word = f.emit(f"sub i16 {word}, {f.resize(beyond, 1, 16)}")
+    if mode != "rz":
+        short = f.emit(f"fcmp olt float {_half_size(f, word)}, {size}")
+        side = f.emit(f"fcmp {'olt' if mode == 'rm' else 'ogt'} float {value}, 0.0")
+        word = f.emit(f"add i16 {word}, {f.resize(f.emit(f'and i1 {short}, {side}'), 1, 16)}")
     return f.emit(f"bitcast i16 {word} to half")
+
+
+def _half_size(f: FunctionEmitter, word: str) -> str:
+    """|half| as a float"""
+    wide = f.emit(f"fpext half {f.emit(f'bitcast i16 {word} to half')} to float")
+    return f.call("llvm.fabs.f32", "float", ("float", wide))
 
 
 def _pack(f: FunctionEmitter, x: Instr, out: str) -> None:

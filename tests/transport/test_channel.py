@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import struct
 import threading
 import time
 
@@ -12,7 +13,7 @@ import pytest
 
 from remora.transport import _channel as ch
 
-from .links import in_thread, pair, wait_until
+from .links import in_thread, pair, sockets, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -319,3 +320,15 @@ def test_batches_grow_with_load_and_credits_ride_along() -> None:
     client.close()
     echo.join(5)
     engine.close()
+
+
+def test_the_first_frame_is_as_documented() -> None:
+    """The example of docs/wire.md."""
+    near, far = sockets()
+    client = ch.Channel(near.detach(), service=True, deliver=True)
+    client.post(100, struct.pack("<Q", 42), flags=ch.F_WAITS, ctx=1, thread=1)
+    client.flush()
+    example = "01000000180000000000000000000000 64000100180000000100000001000100 2a00000000000000"
+    assert far.recv(4096) == bytes.fromhex(example)
+    far.close()
+    client.close()

@@ -16,6 +16,8 @@ static __thread struct {
   int depth;
 } tls;
 
+__thread bool sg_in_host_function;
+
 static const size_t default_limits[SG_LIMITS] = {
     [CU_LIMIT_STACK_SIZE] = 1024,
     [CU_LIMIT_PRINTF_FIFO_SIZE] = 1 << 20,
@@ -68,6 +70,7 @@ sg_context *sg_context_make_primary(sg_device *device) { return new_context(devi
 sg_context *sg_context_current(void) { return tls.depth ? tls.stack[tls.depth - 1] : NULL; }
 
 CUresult sg_context_state(const sg_context *c) {
+  if (sg_in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   if (!c->active) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
   return (CUresult)c->sticky;
 }
@@ -81,6 +84,7 @@ void sg_context_break(sg_context *c, CUresult error) {
 CUresult sg_enter(sg_context **context) {
   CUresult r = sg_initialised();
   if (r != CUDA_SUCCESS) return r;
+  if (sg_in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   sg_context *c = sg_context_current();
   if (!c || c->object.kind != SG_CONTEXT) return CUDA_ERROR_INVALID_CONTEXT;
   *context = c;

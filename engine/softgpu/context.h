@@ -25,6 +25,9 @@ typedef struct sg_context {
   size_t limits[SG_LIMITS];
 } sg_context;
 
+/* Set while a queue's thread is in a host function of the program. */
+extern __thread bool sg_in_host_function;
+
 sg_context *sg_context_make_primary(sg_device *device);
 sg_context *sg_context_current(void);
 /* The current context of a call that needs a working one; else the error to return. */

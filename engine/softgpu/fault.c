@@ -18,6 +18,7 @@ static __thread struct {
   sigjmp_buf *guard; /* the innermost one, NULL outside */
   CUresult error;
   unsigned uses;
+  bool prepared;
 } tls;
 
 static struct sigaction *handler_before(int number) {
@@ -68,14 +69,32 @@ static void install_handlers(void) {
   pthread_mutex_unlock(&lock);
 }
 
-void sg_fault_prepare_thread(void) {
-  stack_t stack;
-  if (sigaltstack(NULL, &stack) != 0 || !(stack.ss_flags & SS_DISABLE)) return;
+static pthread_key_t stack_key;
+
+static void free_stack(void *memory) {
+  stack_t none = {.ss_flags = SS_DISABLE};
+  sigaltstack(&none, NULL);
+  munmap(memory, ALTERNATE_STACK_BYTES);
+}
+
+static void make_key(void) { pthread_key_create(&stack_key, free_stack); }
+
+static void give_stack(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_key);
   void *memory = mmap(NULL, ALTERNATE_STACK_BYTES, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED) return;
-  stack = (stack_t){.ss_sp = memory, .ss_size = ALTERNATE_STACK_BYTES};
+  stack_t stack = {.ss_sp = memory, .ss_size = ALTERNATE_STACK_BYTES};
   sigaltstack(&stack, NULL);
+  pthread_setspecific(stack_key, memory);
+}
+
+void sg_fault_prepare_thread(void) {
+  stack_t stack;
+  if (tls.prepared) return;
+  tls.prepared = true;
+  if (sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_DISABLE)) give_stack();
 }
 
 CUresult sg_fault_guard(void (*body)(void *), void *argument) {

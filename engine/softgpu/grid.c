@@ -4,13 +4,13 @@
 #include "grid.h"
 #include "blocks.h"
 #include "fault.h"
+#include "thread.h"
 #include <fenv.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
-enum { PUBLISH_AFTER_NS = 20000, POOL_STACK_BYTES = 16 << 20 };
+enum { PUBLISH_AFTER_NS = 20000 };
 
 static struct {
   pthread_mutex_t lock;
@@ -153,22 +153,8 @@ static void *pool_thread(void *argument) {
 
 /* Lock held. Threads that can't be made are done without. */
 static void start_pool(void) {
-  sigset_t all, before;
-  pthread_attr_t attributes;
-  sigfillset(&all);
-  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE),
-      sigdelset(&all, SIGILL);
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  for (int n = 1; n < sg_config()->workers; n++) {
-    pthread_t thread;
-    if (pthread_create(&thread, &attributes, pool_thread, (void *)(uintptr_t)n) == 0)
-      pool.threads++;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
+  for (uintptr_t n = 1; n < (uintptr_t)sg_config()->workers; n++)
+    pool.threads += sg_thread_start(pool_thread, (void *)n);
 }
 
 void sg_grid_publish(sg_grid *g) {

@@ -14,15 +14,20 @@ typedef struct callback_command {
   void *data;
 } callback_command;
 
+/* User code must not make CUDA calls; those that need a context are told so. */
 static CUresult run_function(sg_command *command) {
   function_command *f = (function_command *)command;
+  sg_in_host_function = true;
   f->function(f->data);
+  sg_in_host_function = false;
   return CUDA_SUCCESS;
 }
 
 static CUresult run_callback(sg_command *command) {
   callback_command *k = (callback_command *)command;
+  sg_in_host_function = true;
   k->callback(k->stream, (CUresult)k->head.queue->context->sticky, k->data);
+  sg_in_host_function = false;
   return CUDA_SUCCESS;
 }
 

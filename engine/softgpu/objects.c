@@ -55,6 +55,11 @@ static const void *part(loader *l, uint64_t offset, uint64_t bytes) {
   return offset <= l->bytes && bytes <= l->bytes - offset ? l->file + offset : NULL;
 }
 
+/* A table of 8-aligned structures. */
+static const void *table(loader *l, uint64_t offset, uint64_t bytes) {
+  return offset % 8 ? NULL : part(l, offset, bytes);
+}
+
 /* ---- reading */
 
 static bool read_header(loader *l) {
@@ -65,7 +70,7 @@ static bool read_header(loader *l) {
   if (h->e_shentsize != sizeof(Elf64_Shdr) || !h->e_shnum || h->e_shnum > MAX_SECTIONS)
     return bad(l, "bad section table");
   l->section_count = h->e_shnum;
-  l->sections = part(l, h->e_shoff, (uint64_t)h->e_shnum * sizeof(Elf64_Shdr));
+  l->sections = table(l, h->e_shoff, (uint64_t)h->e_shnum * sizeof(Elf64_Shdr));
   return l->sections || bad(l, "section table outside the file");
 }
 
@@ -75,7 +80,7 @@ static bool read_symbols(loader *l) {
     if (s->sh_type != SHT_SYMTAB) continue;
     if (s->sh_link >= l->section_count) return bad(l, "symbols without strings");
     const Elf64_Shdr *t = &l->sections[s->sh_link];
-    l->symbols = part(l, s->sh_offset, s->sh_size);
+    l->symbols = table(l, s->sh_offset, s->sh_size);
     l->symbol_count = s->sh_size / sizeof(Elf64_Sym);
     l->strings = part(l, t->sh_offset, t->sh_size);
     l->string_bytes = t->sh_size;
@@ -218,7 +223,7 @@ static bool relocate_section(loader *l, const Elf64_Shdr *s) {
   if (target >= l->section_count) return bad(l, "relocations for an unknown section");
   if (l->place[target] == SIZE_MAX) return true; /* debug information and the like */
   if (s->sh_type == SHT_REL) return bad(l, "relocations without addends");
-  const Elf64_Rela *r = part(l, s->sh_offset, s->sh_size);
+  const Elf64_Rela *r = table(l, s->sh_offset, s->sh_size);
   if (!r) return bad(l, "relocations outside the file");
   size_t size = l->sections[target].sh_size;
   for (size_t i = 0; i < s->sh_size / sizeof *r; i++) {

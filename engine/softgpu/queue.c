@@ -2,7 +2,7 @@
    Locks: context->lock, then queue->lock; neither is held while a command runs. */
 #include "queue.h"
 #include "fault.h"
-#include <signal.h>
+#include "thread.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,21 +102,10 @@ static void *queue_thread(void *argument) {
   return NULL;
 }
 
-/* The program's signals are not for our threads; faults are. */
 static bool start_thread(sg_queue *q) {
-  sigset_t all, before;
-  pthread_t thread;
-  sigfillset(&all);
-  sigdelset(&all, SIGSEGV), sigdelset(&all, SIGBUS), sigdelset(&all, SIGFPE),
-      sigdelset(&all, SIGILL);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   sg_queue_hold(q);
-  q->has_thread = pthread_create(&thread, NULL, queue_thread, q) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (q->has_thread)
-    pthread_detach(thread);
-  else
-    sg_queue_drop(q);
+  q->has_thread = sg_thread_start(queue_thread, q);
+  if (!q->has_thread) sg_queue_drop(q);
   return q->has_thread;
 }
 

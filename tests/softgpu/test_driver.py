@@ -297,6 +297,15 @@ def test_streams_run_at_the_same_time(gpu: Driver) -> None:
     assert ended == [True]
 
 
+def test_a_host_function_may_not_call_cuda(gpu: Driver) -> None:
+    answers = []
+    hook = C.CFUNCTYPE(None, C.c_void_p)(lambda _: answers.append(gpu.status("cuCtxSynchronize")))
+    stream = gpu.get("cuStreamCreate", C.c_uint(0))
+    gpu.call("cuLaunchHostFunc", stream, hook, None)
+    gpu.call("cuStreamSynchronize", stream)
+    assert answers == [cuda.NOT_PERMITTED]
+
+
 def test_destroyed_handles_are_unknown(gpu: Driver) -> None:
     stream = gpu.get("cuStreamCreate", C.c_uint(0))
     event = gpu.get("cuEventCreate", C.c_uint(0))

@@ -5,6 +5,7 @@ cdef int32_t gate_launch(Session *s, Target *t, uint8_t kind, uint64_t token, ui
                          uint64_t width, uint64_t rows, Gate **keep) noexcept nogil:
     """Puts a gate on a stream. With keep, the gate is the caller's to drop once it has been passed."""
     cdef Gate *gate = gate_make(&s.gates, kind, token)
+    cdef Context *context = NULL
     cdef int32_t status
     if gate == NULL:
         return OUT_OF_MEMORY
@@ -20,7 +21,9 @@ cdef int32_t gate_launch(Session *s, Target *t, uint8_t kind, uint64_t token, ui
     pthread_mutex_lock(&s.lane_lock)
     gate.seq = s.issued + 1
     pthread_mutex_unlock(&s.lane_lock)
-    status = <int32_t>cydriver.cuLaunchHostFunc(t.stream, <cydriver.CUhostFn>gate_reached, gate)
+    status = enter(s, t.context.id, &context)
+    if status == SUCCESS:
+        status = <int32_t>cydriver.cuLaunchHostFunc(t.stream, <cydriver.CUhostFn>gate_reached, gate)
     if status != SUCCESS:
         gate_drop(gate)
     return status

@@ -77,7 +77,10 @@ cdef int32_t lane_add(Session *s, Target *t, Item *item, bint quick) noexcept no
 
     quick: somebody waits; if the stream gets there in no time, the item is completed here.
     """
-    cdef int32_t status = event_take(s, t.context, &item.event)
+    cdef Context *context = NULL
+    cdef int32_t status = enter(s, t.context.id, &context)  # events work on streams of their own context only
+    if status == SUCCESS:
+        status = event_take(s, t.context, &item.event)
     if status == SUCCESS:
         status = <int32_t>cydriver.cuEventRecord(item.event, t.stream)
     if status == SUCCESS and not (quick and lane_quick(s, t, item)):

@@ -48,8 +48,8 @@ static void on_end(void *user, int error, const char *why) {
   rm_stats_header *stats = rm_stats();
   stats->state = 2;
   snprintf(stats->why, sizeof stats->why, "%s", why ? why : "");
-  rm_say("%s; CUDA calls fail from now on, start the program again",
-         why ? why : "the session ended");
+  dprintf(STDERR_FILENO, "remora: %s; CUDA calls fail from now on, start the program again\n",
+          why ? why : rm_session.host);
 }
 
 static void at_exit(void) {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +51,16 @@ def test_endings(server: harness.Server, tmp_path: Path, which: str, status: int
     assert "endings: done" in result.output
     assert ("too late: done" in result.output) == (which == "too-late")
     assert all("ended" not in line for line in result.errors.splitlines() if line.startswith("remora: 1"))
+
+
+def test_a_server_that_dies_ends_the_session_with_one_line(tmp_path: Path) -> None:
+    with harness.server(tmp_path) as doomed:
+        command = [*doomed.command(), str(program(tmp_path, "hold")), str(tmp_path)]
+        with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            os.killpg(doomed.process.pid, signal.SIGKILL)
+            output, errors = process.communicate(timeout=30)
+    assert output == "ended 304\nthen 304\n"
+    lines = [line for line in errors.splitlines() if "CUDA calls fail" in line]
+    assert len(lines) == 1 and lines[0].count(doomed.address) == 1

@@ -83,5 +83,20 @@ def ir(
     typer.echo(str(native.optimised(unit.text())) if optimise else unit.text())
 
 
+@app.command()
+def coverage(
+    page: Annotated[Path, typer.Argument(help="The page to write, docs/ptx-coverage.md.")],
+    check: Annotated[bool, typer.Option(help="Only say whether it is up to date.")] = False,
+) -> None:
+    """Write the table of supported PTX."""
+    from remora.engine.softgpu.compiler.coverage import table
+
+    if not check:
+        page.write_text(table())
+    elif not page.exists() or page.read_text() != table():
+        typer.echo(f"{page} is not up to date: write it again without --check", err=True)
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":
     app()

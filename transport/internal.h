@@ -181,9 +181,9 @@ void rm_credit_sleep(rm_channel *ch, uint32_t turn);
 bool rm_reading_here(const rm_channel *ch); /* is this the reading thread */
 bool rm_read_take(rm_channel *ch);
 void rm_read_leave(rm_channel *ch);
-/* As the reading thread: takes in what is there; sleep: waits for it, one tick at most. */
+/* As the reading thread: takes in what is there. sleep: waits for it first. */
 long rm_read_some(rm_channel *ch, bool sleep);
-/* Nothing came for a tick: asks the peer, or ends the channel. */
+/* To be called every tick: asks a silent peer, or ends the channel. Any thread; never waits. */
 void rm_check_silence(rm_channel *ch);
 /* What the reading thread has to watch the link for: enum rm_ready. */
 int rm_events_wanted(rm_channel *ch);

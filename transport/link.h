@@ -55,8 +55,9 @@ typedef struct rm_link_ops {
    * the link remembers the rest and resume goes on with it. Credit travels with all of them. */
   int (*send)(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit);
   int (*resume)(rm_link *link);
-  /* Takes in what has arrived and hands it to rm_in_*. sleep: wait for something first, at most for
-   * the tick given at opening. Bytes taken in, -EAGAIN for none, RM_EPEER at the end. */
+  /* Takes in what has arrived and hands it to rm_in_*. sleep: waits for something first, without a
+   * limit (a timer for each call costs 2 % of a round trip); stop ends it. Bytes taken in, -EAGAIN
+   * for none, RM_EPEER at the end. */
   long (*receive)(rm_link *link, rm_channel *to, bool sleep);
   /* Waits for rm_ready events up to timeout_ms (-1: no limit): a set of them, 0 for none. */
   int (*wait)(rm_link *link, int events, int timeout_ms);
@@ -73,9 +74,8 @@ struct rm_link {
   uint64_t bytes_sent; /* kept by the link, headers included */
 };
 
-/* How long a peer may be silent under these options, and how often that is looked after. */
+/* How long a peer may be silent under these options. */
 uint32_t rm_silence_ms(const rm_options *options);
-uint32_t rm_tick_ms(uint32_t silence_ms);
 
 /* A channel over a link, which it owns from then on (also on failure). */
 rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events,

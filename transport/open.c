@@ -16,8 +16,6 @@ uint32_t rm_silence_ms(const rm_options *options) {
   return ms < RM_SILENCE_MIN_MS ? RM_SILENCE_MIN_MS : ms;
 }
 
-uint32_t rm_tick_ms(uint32_t silence_ms) { return silence_ms / RM_TICKS_PER_SILENCE; }
-
 static bool options_ok(const rm_options *o) {
   bool ring = !o->ring_bytes || (o->ring_bytes >= RM_RING_MIN && o->ring_bytes <= RM_RING_MAX &&
                                  !(o->ring_bytes & (o->ring_bytes - 1)));
@@ -33,7 +31,7 @@ static void take_options(rm_channel *ch, const rm_options *o) {
   ch->record_max = o->record_max ? o->record_max : (uint32_t)(ch->ring_bytes / RM_RECORD_SHARE);
   ch->bulk_window = o->bulk_window ? o->bulk_window : RM_BULK_WINDOW;
   ch->silence_ms = rm_silence_ms(o);
-  ch->tick_ms = rm_tick_ms(ch->silence_ms);
+  ch->tick_ms = ch->silence_ms / RM_TICKS_PER_SILENCE;
   ch->spin_us = o->spin_us == UINT32_MAX ? RM_SPIN_US : o->spin_us;
   snprintf(ch->peer, sizeof ch->peer, "%s", o->peer ? o->peer : "peer");
 }

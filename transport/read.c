@@ -24,22 +24,27 @@ void rm_read_leave(rm_channel *ch) {
 
 /* ---- reading */
 
+/* Never waits: a socket that is full asks nothing, and it is the silence that counts. */
 static void ask_if_alive(rm_channel *ch, uint64_t now) {
-  ch->asked_ms = now;
+  rm_store(&ch->asked_ms, now);
   pthread_mutex_lock(&ch->notes.lock);
   ch->notes.ping = true;
   pthread_mutex_unlock(&ch->notes.lock);
-  rm_nudge(ch);
+  rm_store_ordered(&ch->work, 1);
+  if (rm_drain(ch, false) == -EAGAIN) rm_wake_flusher(ch);
 }
 
-/* Nothing came for a tick. */
+/* A peer counts as dead only when it was asked and had time to answer: this process may have been
+ * stopped itself. */
 void rm_check_silence(rm_channel *ch) {
-  uint64_t now = rm_now_ms(), heard = rm_load(&ch->heard_ms);
-  uint64_t silent = now > heard ? now - heard : 0;
-  if (silent >= ch->silence_ms)
+  uint64_t heard = rm_load(&ch->heard_ms), asked = rm_load(&ch->asked_ms), now = rm_now_ms();
+  uint64_t third = ch->silence_ms / 3;
+  if (now < heard + third) return;
+  bool unanswered = asked > heard && now >= asked + third;
+  if (unanswered && now >= heard + ch->silence_ms)
     rm_fail(ch, RM_ESILENT, "nothing was heard of %s for %.1f s: it is stopped or unreachable",
-            ch->peer, (double)silent / 1e3);
-  else if (silent >= ch->silence_ms / 3 && now - ch->asked_ms >= ch->silence_ms / 3)
+            ch->peer, (double)(now - heard) / 1e3);
+  else if (unanswered || asked <= heard)
     ask_if_alive(ch, now);
 }
 
@@ -47,16 +52,21 @@ int rm_events_wanted(rm_channel *ch) {
   return RM_READABLE | (rm_load(&ch->held) && !ch->flushes ? RM_WRITABLE : 0);
 }
 
-/* With bytes left to send and nobody else to send them, the reading thread watches both ways. */
-static void sleep_both_ways(rm_channel *ch) {
+/* Sleeps one tick at most, and watches both ways if nobody else sends what is left to send. */
+static void sleep_a_tick(rm_channel *ch) {
   int ready = ch->link->ops->wait(ch->link, rm_events_wanted(ch), (int)ch->tick_ms);
   if (ready & RM_WRITABLE) rm_drain(ch, false);
   if (!ready) rm_check_silence(ch);
 }
 
+/* May this thread sleep in receive? Then another looks after the silence and the unsent rest. */
+static bool may_sleep_in_receive(rm_channel *ch) {
+  return rm_load(&ch->served) && (ch->flushes || !rm_load(&ch->held));
+}
+
 long rm_read_some(rm_channel *ch, bool sleep) {
-  if (sleep && rm_unlikely(rm_load(&ch->held) && !ch->flushes)) {
-    sleep_both_ways(ch);
+  if (sleep && rm_unlikely(!may_sleep_in_receive(ch))) {
+    sleep_a_tick(ch);
     sleep = false;
   }
   long n = ch->link->ops->receive(ch->link, ch, sleep);
@@ -64,9 +74,7 @@ long rm_read_some(rm_channel *ch, bool sleep) {
     rm_store(&ch->heard_ms, rm_now_ms());
     rm_count(&ch->rx.stats.recvs, 1);
     rm_count(&ch->rx.stats.bytes_received, (uint64_t)n);
-  } else if (n == -EAGAIN) {
-    if (sleep) rm_check_silence(ch);
-  } else if (!rm_ended(ch)) {
+  } else if (n != -EAGAIN && !rm_ended(ch)) {
     rm_fail_link(ch, (int)n);
   }
   return n;

@@ -116,6 +116,7 @@ static void wait_writable(rm_channel *ch) {
     int limit = rm_load(&ch->served) ? (int)ch->tick_ms : RM_UNSERVED_MS;
     ch->link->ops->wait(ch->link, RM_WRITABLE, limit);
   }
+  rm_check_silence(ch);
   rm_expect(ch, -1);
 }
 

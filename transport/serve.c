@@ -30,11 +30,17 @@ static bool may_park(rm_channel *ch, uint32_t how) {
          (how == RM_PARK_BRIEF && rm_load_ordered(&ch->expected) <= 0);
 }
 
+/* The leader sleeps without a limit: its peer's silence is looked after here. */
+static void park_deep(rm_channel *ch) {
+  rm_futex_wait(&ch->park, RM_PARK_DEEP, (int)ch->tick_ms);
+  rm_check_silence(ch);
+}
+
 static void park(rm_channel *ch, uint32_t how) {
   rm_store_ordered(&ch->park, how);
   if (may_park(ch, how)) {
     if (how == RM_PARK_DEEP)
-      rm_futex_wait(&ch->park, how, -1);
+      park_deep(ch);
     else
       rm_futex_wait_us(&ch->park, how, RM_GRACE_US);
   }

@@ -162,21 +162,18 @@ static void watch_host(int fd, uint32_t silence_ms) {
   set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)silence_ms);
 }
 
-static void set_up(int fd, uint32_t silence_ms, uint32_t tick_ms) {
-  struct timeval tick = {tick_ms / 1000, tick_ms % 1000 * 1000};
+static void set_up(int fd, uint32_t silence_ms) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   watch_host(fd, silence_ms);
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
 }
 
 rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user) {
   rm_tcp *tcp = calloc(1, sizeof *tcp);
   if (!tcp) return close(fd), errno = ENOMEM, NULL;
-  uint32_t silence_ms = rm_silence_ms(options);
   tcp->base.ops = &tcp_ops;
   tcp->fd = fd;
-  set_up(fd, silence_ms, rm_tick_ms(silence_ms));
+  set_up(fd, rm_silence_ms(options));
   return rm_channel_over(&tcp->base, options, events, user);
 }

@@ -34,16 +34,37 @@ class PingPong:
     wait: str
 
     def p50_ns(self, count: int) -> float:
-        return _run(self.client, self.wait, self.out_bytes, self.in_bytes, count)
+        words = f"run {WAITS[self.wait]} {SPIN_US} {self.out_bytes} {self.in_bytes} {count}"
+        return self.client.ask(words)["p50_ns"]
 
 
-def _run(client: Program, wait: str, out_bytes: int, in_bytes: int, count: int) -> float:
-    return client.ask(f"run {WAITS[wait]} {SPIN_US} {out_bytes} {in_bytes} {count}")["p50_ns"]
+@dataclass(frozen=True)
+class Stream:
+    """A stream of bytes one way under the wait policy that was the fastest here."""
+
+    client: Program
+    direction: str
+    bytes: int
+    chunk: int
+    wait: str
+
+    def p50_ns(self, repeats: int) -> float:
+        words = f"{self.direction} {self.bytes} {self.chunk} {WAITS[self.wait]} {SPIN_US} {repeats}"
+        return self.client.ask(words)["p50_ns"]
+
+
+def usable_waits(placement: Placement) -> list[str]:
+    """Two ends that spin on one CPU only wait for the scheduler's tick: that policy is left out there."""
+    return [w for w in WAITS if w != "spin" or placement.client != placement.server]
+
+
+def fastest_stream(client: Program, placement: Placement, direction: str, size: int, chunk: int) -> Stream:
+    """Tries every wait policy and keeps the fastest."""
+    streams = [Stream(client, direction, size, chunk, wait) for wait in usable_waits(placement)]
+    return min(streams, key=lambda stream: min(stream.p50_ns(2) for _ in range(2)))
 
 
 def fastest_pingpong(client: Program, placement: Placement, out_bytes: int, in_bytes: int) -> PingPong:
-    """Tries every wait policy and keeps the fastest. Two ends that spin on one CPU only wait for the
-    scheduler's tick (milliseconds), so that policy is left out there."""
-    usable = [w for w in WAITS if w != "spin" or placement.client != placement.server]
-    trial = {w: min(_run(client, w, out_bytes, in_bytes, 2000) for _ in range(2)) for w in usable}
-    return PingPong(client, out_bytes, in_bytes, min(trial, key=lambda wait: trial[wait]))
+    """Tries every wait policy and keeps the fastest."""
+    runs = [PingPong(client, out_bytes, in_bytes, wait) for wait in usable_waits(placement)]
+    return min(runs, key=lambda run: min(run.p50_ns(2000) for _ in range(2)))

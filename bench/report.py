@@ -1,10 +1,14 @@
-"""The table that a person reads, and what is said about the machine."""
+"""The table that a person reads; `python -m remora.bench.report FILE` prints it for the documentation."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -43,3 +47,16 @@ def show(figures: Iterable[Figure], quick: bool) -> None:
 
 def _brief(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown(record: dict[str, Any]) -> str:
+    """The figures of a written file as a table for docs/performance.md."""
+    lines = ["| figure | value | 95 % interval | unit |", "|---|---|---|---|"]
+    for figure in record["figures"]:
+        interval = f"{figure['low']:.3g} - {figure['high']:.3g}"
+        lines.append(f"| `{figure['name']}` | {figure['ratio']:.3g} | {interval} | {figure['unit']} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(markdown(json.loads(Path(sys.argv[1]).read_text())))

@@ -46,9 +46,7 @@ def test_channel_batch(place: Placement, sizes: Plan, rounds: Rounds, keep: Keep
     with raw.pair("channel", place) as channel, raw.pair("pingpong", place) as partner:
         out_bytes, in_bytes = carried_bytes(channel.ask(f"wait {BODY} {batches}"))
         plain = raw.fastest_pingpong(partner, place, out_bytes, in_bytes)
-        times = Interleaved(
-            lambda: channel.ask(command)["drained_ns"] * posted, lambda: plain.p50_ns(sizes.calls)
-        )
+        times = Interleaved(lambda: channel.ask(command)["burst_p50_ns"], lambda: plain.p50_ns(sizes.calls))
         rounds(times, sizes.latency_rounds)
     conditions = {"placement": place.condition, "posted": posted, "batches": batches}
     keep(Figure.of(f"channel_batch.tcp{suffix(place)}", times.interval(), "x raw ping-pong", **conditions))
@@ -57,14 +55,16 @@ def test_channel_batch(place: Placement, sizes: Plan, rounds: Rounds, keep: Keep
 @pytest.mark.parametrize("direction", ["htod", "dtoh"])
 def test_channel_copy(place: Placement, sizes: Plan, direction: str, rounds: Rounds, keep: Keep) -> None:
     command = f"{direction} {COPY[0]} {sizes.chunk} {COPY[1]}"
-    with raw.pair("channel", place) as channel, raw.pair("stream", place) as stream:
+    with raw.pair("channel", place) as channel, raw.pair("stream", place) as partner:
+        plain = raw.fastest_stream(partner, place, direction, COPY[0], sizes.chunk)
         times = Interleaved(
-            lambda: channel.ask(command)["p50_ns"], lambda: stream.ask(command)["p50_ns"], turned=True
+            lambda: channel.ask(command)["p50_ns"], lambda: plain.p50_ns(COPY[1]), turned=True
         )
         rounds(times, sizes.copy_rounds)
     conditions = {
         "placement": place.condition,
         "gb_per_s": COPY[0] / median_interval(times.a_values).median,
+        "raw_wait": plain.wait,
         "raw_gb_per_s": COPY[0] / median_interval(times.b_values).median,
     }
     name = f"channel_{direction}.tcp{suffix(place)}"

@@ -150,22 +150,25 @@ __attribute__((noinline)) void post_many(uint32_t body, uint64_t count) {
   }
 }
 
-/* post BODY BURSTS BURST */
+/* post BODY BURSTS BURST: each burst ends with a waiting call */
 static void measure_post(char **words) {
   uint32_t body = (uint32_t)bench_number(words[0]);
   uint64_t bursts = bench_number(words[1]), burst = bench_number(words[2]), cpu = 0, wall = 0;
-  uint64_t start = bench_now_ns();
+  uint64_t *samples = bench_touched(bursts * sizeof *samples + 1);
   for (uint64_t b = 0; b < bursts; b++) {
-    uint64_t wall_start = bench_now_ns(), cpu_start = bench_thread_cpu_ns();
+    uint64_t start = bench_now_ns(), cpu_start = bench_thread_cpu_ns();
     post_many(body, burst);
     cpu += bench_thread_cpu_ns() - cpu_start;
-    wall += bench_now_ns() - wall_start;
+    wall += bench_now_ns() - start;
     begin(OP_NOTHING, 0, RM_F_WAITS);
     commit_and_wait();
+    samples[b] = bench_now_ns() - start;
   }
-  double all = (double)(bench_now_ns() - start), count = (double)(bursts * burst);
-  printf("cpu_ns=%.1f wall_ns=%.1f drained_ns=%.1f", (double)cpu / count, (double)wall / count,
-         all / count);
+  bench_summary s = bench_summarise(samples, bursts);
+  bench_release(samples, bursts * sizeof *samples + 1);
+  double count = (double)(bursts * burst);
+  printf("cpu_ns=%.1f wall_ns=%.1f burst_p50_ns=%.0f", (double)cpu / count, (double)wall / count,
+         s.p50);
 }
 
 static uint64_t timed_htod(const ask *a) {

@@ -15,6 +15,7 @@ enum direction { TO_SERVER = 1, TO_CLIENT = 2 };
 typedef struct transfer {
   uint32_t direction, chunk;
   uint64_t bytes, seed;
+  uint32_t wait, spin_us;
 } transfer;
 
 typedef struct buffer {
@@ -39,7 +40,8 @@ static void send_chunks(int fd, const unsigned char *from, const transfer *t) {
 static void receive_chunks(int fd, unsigned char *to, const transfer *t) {
   for (uint64_t at = 0; at < t->bytes; at += t->chunk) {
     size_t n = t->bytes - at < t->chunk ? t->bytes - at : t->chunk;
-    if (!bench_receive(fd, to + at, n, BENCH_SLEEP, 0)) bench_fail("the peer closed");
+    if (!bench_receive(fd, to + at, n, (bench_wait)t->wait, t->spin_us))
+      bench_fail("the peer closed");
   }
 }
 
@@ -55,7 +57,8 @@ static void serve_transfer(int fd, const transfer *t) {
     receive_chunks(fd, memory, t);
     bench_send(fd, &acknowledged, 1);
   } else {
-    if (!bench_receive(fd, &go, 1, BENCH_SLEEP, 0)) bench_fail("the client closed");
+    if (!bench_receive(fd, &go, 1, (bench_wait)t->wait, t->spin_us))
+      bench_fail("the client closed");
     send_chunks(fd, memory, t);
   }
   uint64_t sum = bench_checksum(memory, t->bytes);
@@ -78,18 +81,19 @@ static int serve(void) {
 
 static int server_fd;
 
-static void await(void *to, size_t n) {
-  if (!bench_receive(server_fd, to, n, BENCH_SLEEP, 0)) bench_fail("the server closed");
+static void await(void *to, size_t n, const transfer *t) {
+  if (!bench_receive(server_fd, to, n, (bench_wait)t->wait, t->spin_us))
+    bench_fail("the server closed");
 }
 
 static uint64_t timed_transfer(const transfer *t, unsigned char *memory) {
   char ready;
   bench_send(server_fd, t, sizeof *t);
-  await(&ready, 1);
+  await(&ready, 1, t);
   uint64_t start = bench_now_ns();
   if (t->direction == TO_SERVER) {
     send_chunks(server_fd, memory, t);
-    await(&ready, 1);
+    await(&ready, 1, t);
   } else {
     bench_send(server_fd, &acknowledged, 1);
     receive_chunks(server_fd, memory, t);
@@ -98,8 +102,12 @@ static uint64_t timed_transfer(const transfer *t, unsigned char *memory) {
 }
 
 static void transfers(enum direction direction, char **words) {
-  transfer t = {direction, (uint32_t)bench_number(words[1]), bench_number(words[0]), 0};
-  uint64_t repeats = bench_number(words[2]);
+  transfer t = {.direction = direction,
+                .bytes = bench_number(words[0]),
+                .chunk = (uint32_t)bench_number(words[1]),
+                .wait = (uint32_t)bench_number(words[2]),
+                .spin_us = (uint32_t)bench_number(words[3])};
+  uint64_t repeats = bench_number(words[4]);
   unsigned char *memory = buffer_of(t.bytes);
   uint64_t *samples = bench_touched(repeats * sizeof *samples + 1);
   for (uint64_t i = 0; i < repeats; i++) {
@@ -107,7 +115,7 @@ static void transfers(enum direction direction, char **words) {
     if (direction == TO_SERVER) bench_fill(memory, t.bytes, t.seed);
     samples[i] = timed_transfer(&t, memory);
     uint64_t theirs;
-    await(&theirs, sizeof theirs);
+    await(&theirs, sizeof theirs, &t);
     if (bench_checksum(memory, t.bytes) != theirs) bench_fail("checksums differ");
   }
   bench_summary s = bench_summarise(samples, repeats);
@@ -115,12 +123,12 @@ static void transfers(enum direction direction, char **words) {
   printf("p50_ns=%.0f mean_ns=%.0f", s.p50, s.mean);
 }
 
-/* htod BYTES CHUNK REPEATS, dtoh BYTES CHUNK REPEATS */
+/* htod BYTES CHUNK WAIT SPIN_US REPEATS, dtoh likewise */
 static void htod(char **words) { transfers(TO_SERVER, words); }
 static void dtoh(char **words) { transfers(TO_CLIENT, words); }
 
 int main(int argc, char **argv) {
-  static const bench_command commands[] = {{"htod", 3, htod}, {"dtoh", 3, dtoh}};
+  static const bench_command commands[] = {{"htod", 5, htod}, {"dtoh", 5, dtoh}};
   if (argc == 2 && strcmp(argv[1], "server") == 0) return serve();
   if (argc != 3 || strcmp(argv[1], "client") != 0) bench_fail("stream server | client PORT");
   server_fd = bench_connect((uint16_t)bench_number(argv[2]));

@@ -34,11 +34,12 @@ def test_the_fastest_policy_is_no_spinning_on_one_cpu() -> None:
     assert plain.wait in raw.WAITS and plain.wait != "spin"
 
 
+@pytest.mark.parametrize("wait", raw.usable_waits(ONE))
 @pytest.mark.parametrize("direction", ["htod", "dtoh"])
-def test_streams_of_odd_sizes_arrive_whole(direction: str) -> None:
+def test_streams_of_odd_sizes_arrive_whole(direction: str, wait: str) -> None:
     """The program itself compares checksums of both ends and fails when they differ."""
     with raw.pair("stream", ONE) as client:
-        assert client.ask(f"{direction} {(1 << 20) + 8} 65536 2")["p50_ns"] > 0
+        assert raw.Stream(client, direction, (1 << 20) + 8, 65536, wait).p50_ns(2) > 0
 
 
 def test_a_ring_put_costs_nanoseconds() -> None:

@@ -51,7 +51,9 @@ def _module(image: Path):  # type: ignore[no-untyped-def]
 
 
 @app.command()
-def explain(image: Annotated[Path, typer.Argument(help="PTX text or a fatbin.")]) -> None:
+def explain(
+    image: Annotated[Path, typer.Argument(help="PTX text or a fatbin.", exists=True, dir_okay=False)],
+) -> None:
     """List a module's kernels, and for each whether and how it can be compiled."""
     from remora.engine.softgpu.compiler.errors import PtxError
     from remora.engine.softgpu.compiler.translate import explain as say_where
@@ -70,16 +72,25 @@ def explain(image: Annotated[Path, typer.Argument(help="PTX text or a fatbin.")]
 
 @app.command()
 def ir(
-    image: Annotated[Path, typer.Argument(help="PTX text or a fatbin.")],
+    image: Annotated[Path, typer.Argument(help="PTX text or a fatbin.", exists=True, dir_okay=False)],
     kernel: Annotated[str, typer.Argument(help="The kernel's mangled name.")],
     optimise: Annotated[bool, typer.Option(help="After LLVM's passes.")] = False,
 ) -> None:
     """Print a kernel's LLVM IR."""
     from remora.engine.softgpu.compiler import native
+    from remora.engine.softgpu.compiler.errors import PtxError
+    from remora.engine.softgpu.compiler.translate import explain as where
     from remora.engine.softgpu.compiler.unit import Unit
 
-    unit = Unit(_module(image))
-    unit.kernel(kernel)
+    module = _module(image)
+    if kernel not in {e.name for e in module.kernels()}:
+        raise typer.BadParameter(f"no kernel {kernel}; `explain` lists them")
+    unit = Unit(module)
+    try:
+        unit.kernel(kernel)
+    except PtxError as error:
+        typer.echo(where(module, error), err=True)
+        raise typer.Exit(1) from error
     typer.echo(str(native.optimised(unit.text())) if optimise else unit.text())
 
 

@@ -32,7 +32,7 @@ from remora.engine.softgpu.compiler.syntax import (
     Sym,
     Vec,
 )  # fmt: skip
-from remora.engine.softgpu.compiler.types import FLOAT, SIGNED, SIZE, bits, int_type, llvm_type, raw
+from remora.engine.softgpu.compiler.types import FLOAT, SIGNED, bits, int_type, llvm_type
 
 if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
@@ -330,10 +330,6 @@ class FunctionEmitter(Builder):
         self.do(f"switch i8 {way}, label %suspended [i8 0, label %{resumed} i8 1, label %cleanup]")
         self.lines.append(resumed + ":")
 
-    def raw_operand(self, operand: Operand, ty: str) -> str:
-        """An operand as an integer of the type's size."""
-        return self.value(operand, raw(ty))
-
 
 def float_text(pattern: int, ty: str) -> str:
     """A float constant by its bits, in LLVM's notation (f32 is written as the double of its value)."""
@@ -347,6 +343,3 @@ def float_text(pattern: int, ty: str) -> str:
         return f"0x{(pattern >> 31) << 63 | 0x7FF << 52 | (pattern & 0x7FFFFF) << 29:016X}"
     number = struct.unpack("<f", struct.pack("<I", pattern))[0]
     return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
-
-
-__all__ = ["SIZE", "FunctionEmitter", "Scope", "float_text"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from remora.engine.softgpu.compiler.errors import UnsupportedError
+from remora.engine.softgpu.compiler.opcodes import floats
 from remora.engine.softgpu.compiler.opcodes.memory import space_of, yield_if_spinning
 from remora.engine.softgpu.compiler.registry import op
 from remora.engine.softgpu.compiler.syntax import Instr, Mem, Operand, Sink, Vec
@@ -100,8 +101,6 @@ def _one(
 
 def _short_add(f: FunctionEmitter, kind: str, ty: str, pointer: str, value: str) -> str:
     """f16, bf16 and pairs: LLVM expands these to a loop; only additions exist in PTX."""
-    from remora.engine.softgpu.compiler.opcodes import floats
-
     if kind != "fadd":
         raise UnsupportedError(f"atomic {kind} of {ty} is not supported")
     word, own, align = f"i{8 * SIZE[ty]}", llvm_type(ty), SIZE[ty]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.opcodes import floats
 from remora.engine.softgpu.compiler.registry import op
-from remora.engine.softgpu.compiler.syntax import Instr
+from remora.engine.softgpu.compiler.syntax import Instr, Sym
 from remora.engine.softgpu.compiler.types import FLOAT, SUFFIX, bits, int_type, is_signed, llvm_type
 
 if TYPE_CHECKING:
@@ -204,8 +204,6 @@ def _shared_base(f: FunctionEmitter) -> str:
 def cvta(f: FunctionEmitter, x: Instr) -> None:
     """cvta[.to].space d, a"""
     if any(p.startswith("shared") for p in x.parts):
-        from remora.engine.softgpu.compiler.syntax import Sym
-
         source = x.args[1]
         if isinstance(source, Sym):
             value = f.symbol_value(source.name, source.offset, "u64")

@@ -291,7 +291,7 @@ def minmax(f: FunctionEmitter, x: Instr) -> None:
     name = f"llvm.{x.name}imum" + ("" if x.has("NaN") else "num")
     values = operands(f, x, ty, x.args[1:])
     own = llvm_type(ty)
-    if x.has("abs"):
+    if x.has("abs", "xorsign"):
         raise UnsupportedError(f"instruction {x.op} is not supported")
     result = values[0]
     for value in values[1:]:
@@ -302,13 +302,7 @@ def minmax(f: FunctionEmitter, x: Instr) -> None:
             )
         else:
             result = f.call(f"{name}.{SUFFIX[own]}", own, (own, result), (own, value))
-    if x.has("xorsign"):
-        result = _xor_sign(f, ty, values, result)
     finish(f, x, ty, result)
-
-
-def _xor_sign(f: FunctionEmitter, ty: str, values: list[str], result: str) -> str:
-    raise UnsupportedError("min and max with .xorsign are not supported")
 
 
 @op("copysign", "", "f32 f64")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.registry import op
-from remora.engine.softgpu.compiler.syntax import Instr, Int, Mem, Operand, Sink, Sym, Vec
+from remora.engine.softgpu.compiler.syntax import Instr, Int, Mem, Not, Operand, Reg, Sink, Sym, Vec
 from remora.engine.softgpu.compiler.types import SIZE, bits, is_signed, raw
 
 if TYPE_CHECKING:
@@ -121,8 +121,6 @@ def cp_async(f: FunctionEmitter, x: Instr) -> None:
 
 def _source_size(f: FunctionEmitter, operand: Operand, most: str) -> str:
     """The number of bytes to read, or a predicate that says to read none."""
-    from remora.engine.softgpu.compiler.syntax import Not, Reg
-
     if isinstance(operand, Not) or (isinstance(operand, Reg) and f.slot(operand.name)[1] == "pred"):
         return f.select(f.value(operand, "pred"), "i64", "0", most)
     size = f.resize(f.value(operand, "u32"), 32, 64)

@@ -252,6 +252,9 @@ def test_waiting_with_a_plain_atomic(kernels: Module) -> None:
     count = zeros(1)
     kernels.launch("atomic_wait", 1, 96, count)
     assert count[0] == 96
+    flag, out = zeros(1), zeros(1)
+    kernels.launch("fence_wait", 1, 256, flag, out)
+    assert out[0] == 9
 
 
 def test_matrix_fragments(driver: Driver) -> None:

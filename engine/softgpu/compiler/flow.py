@@ -59,8 +59,8 @@ def loops(function: Function) -> list[tuple[int, int]]:
 def spins(function: Function) -> frozenset[int]:
     """Body indices of loads and atomics that may be waiting, in a loop, for another thread's store.
 
-    Volatile and ordered loads, and compare-and-swap or exchange: always. Other atomics where a branch in the
-    loop depends on the result: `while (atomicAdd(p, 0) < n)`.
+    Volatile and ordered loads, and compare-and-swap or exchange: always. Other atomics, and plain loads
+    beside a fence: where a branch in the loop depends on the result, `while (atomicAdd(p, 0) < n)`.
     """
     found: set[int] = set()
     for start, end in loops(function):
@@ -68,7 +68,7 @@ def spins(function: Function) -> frozenset[int]:
         for i, x in enumerate(body, start):
             if not isinstance(x, Instr) or i in found:
                 continue
-            if _always_watches(x) or (x.name == "atom" and _decides_branch(x, body)):
+            if _always_watches(x) or (_may_watch(x, body) and _decides_branch(x, body)):
                 found.add(i)
     return frozenset(found)
 
@@ -77,6 +77,13 @@ def _always_watches(x: Instr) -> bool:
     if x.name == "ld":
         return x.has("volatile", "acquire", "relaxed", "mmio")
     return x.name == "atom" and x.has("cas", "exch", "acquire", "volatile")
+
+
+def _may_watch(x: Instr, body: list[Instr | Label]) -> bool:
+    """Any atomic; a plain load where the loop has a fence."""
+    if x.name == "ld" and not x.has("param", "const", "local"):
+        return any(isinstance(y, Instr) and y.name in ("membar", "fence") for y in body)
+    return x.name == "atom"
 
 
 def _decides_branch(x: Instr, body: list[Instr | Label]) -> bool:

@@ -26,6 +26,12 @@ CUresult rm_note_status(rm_context *context, int32_t status) {
   return (CUresult)status;
 }
 
+/* The channel has ended, or the record would be larger than it carries. */
+static CUresult no_record(void) {
+  return rm_channel_error(rm_session.channel, NULL) ? rm_session_failure()
+                                                    : CUDA_ERROR_INVALID_VALUE;
+}
+
 CUresult rm_call_begin_on(rm_call *call, rm_context *context, uint16_t op, uint32_t body_bytes) {
   CUresult status = rm_ready();
   if (status) return status;
@@ -35,7 +41,7 @@ CUresult rm_call_begin_on(rm_call *call, rm_context *context, uint16_t op, uint3
   if (!thread) return CUDA_ERROR_OUT_OF_MEMORY;
   if (thread->in_callback) return CUDA_ERROR_NOT_PERMITTED;
   rm_record *record = rm_begin(rm_session.channel, (uint32_t)sizeof *record + body_bytes);
-  if (!record) return rm_session_failure();
+  if (!record) return no_record();
   record->op = op;
   record->ctx = context ? context->wire : 0;
   record->thread = thread->id;

@@ -37,12 +37,12 @@ bool rm_progress_complete(const rm_progress *progress, const rm_context *context
          (context && work <= __atomic_load_n(&context->synced, __ATOMIC_ACQUIRE));
 }
 
-/* A thread's stream in another context than before: what is known of it starts afresh, as "busy".
- */
+/* A thread's stream in another context than before: what is known of it starts afresh, as "busy";
+ * a thread that never had one has sent nothing. */
 static rm_progress *per_thread_progress(rm_thread *thread, rm_context *context) {
   if (thread->stream_context != context) {
     rm_progress_new(&thread->stream);
-    thread->stream.work = UINT64_MAX;
+    thread->stream.work = thread->stream_context ? UINT64_MAX : 0;
     thread->stream_context = context;
   }
   return &thread->stream;

@@ -195,6 +195,44 @@ static void many(void) {
   OK(cuMemFree_v2(d));
 }
 
+/* A new thread's default stream is idle, works, and is its own. */
+static void *own_stream(void *user) {
+  unsigned long long *id = user;
+  CUdeviceptr d;
+  OK(cuCtxSetCurrent(the_context));
+  OK(cuStreamQuery(CU_STREAM_PER_THREAD));
+  OK(cuStreamGetId(CU_STREAM_PER_THREAD, id));
+  OK(cuMemAlloc_v2(&d, 4096));
+  OK(cuMemsetD8Async(d, 1, 4096, CU_STREAM_PER_THREAD));
+  until_done(CU_STREAM_PER_THREAD);
+  OK(cuMemFree_v2(d));
+  return NULL;
+}
+
+static void per_thread(void) {
+  unsigned long long a, b;
+  pthread_t thread;
+  EXPECT(!pthread_create(&thread, NULL, own_stream, &a));
+  own_stream(&b);
+  pthread_join(thread, NULL);
+  EXPECT(a != b);
+}
+
+/* A name that no record can carry is an error of the call, not of the session. */
+static void long_name(void) {
+  size_t n = 8 << 20;
+  char *name = malloc(n);
+  CUmodule module;
+  CUfunction f;
+  OK(cuModuleLoadData(&module, ".version 7.0\n.target sm_52\n.address_size 64\n"
+                               ".visible .entry nothing()\n{\n  ret;\n}\n"));
+  memset(name, 'x', n - 1), name[n - 1] = 0;
+  EXPECT(cuModuleGetFunction(&f, module, name) != CUDA_SUCCESS);
+  OK(cuModuleGetFunction(&f, module, "nothing"));
+  OK(cuCtxSynchronize());
+  free(name);
+}
+
 int main(void) {
   CUcontext context = the_context = start();
   main_thread = pthread_self();
@@ -204,6 +242,8 @@ int main(void) {
   host_functions();
   timing();
   many();
+  per_thread();
+  long_name();
   puts("streams: done");
   return 0;
 }

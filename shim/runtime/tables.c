@@ -53,18 +53,18 @@ static const slot runtime_table[13] = {
     [12] = CODE(nothing),
 };
 
-/* ---- RUNTIME_CALLBACK_HOOKS: zeroed buffers that the runtime marks */
+/* ---- RUNTIME_CALLBACK_HOOKS: zeroed words that the runtime looks at; n counts words */
 
-static char hook_space[1024], hook_flags[14];
+static uint64_t hook_space[1024], hook_flags[14];
 
 static void hooks_space(void **buffer, size_t *n) {
   *buffer = hook_space;
-  *n = sizeof hook_space;
+  *n = sizeof hook_space / sizeof *hook_space;
 }
 
 static void hooks_flags(void **buffer, size_t *n) {
   *buffer = hook_flags;
-  *n = sizeof hook_flags;
+  *n = sizeof hook_flags / sizeof *hook_flags;
 }
 
 static const slot hooks_table[7] = {SIZED(7), [2] = CODE(hooks_space), [6] = CODE(hooks_flags)};

@@ -178,7 +178,7 @@ CUresult sg_cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
 CUresult sg_cuFuncLoad(CUfunction function) {
   sg_module *m;
   sg_kernel *k;
-  const sg_kernel_code *code;
+  sg_kernel_code *code;
   CUresult r = code_of(function, &m, &k);
   return r == CUDA_SUCCESS ? sg_module_code(m, k->index, &code) : r;
 }

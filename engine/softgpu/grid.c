@@ -1,6 +1,7 @@
-/* Runs grids. The queue's thread starts alone: a small grid ends before waking anyone would pay.
-   When blocks remain after a moment, or one spins, the grid is published to a pool of threads that
-   take blocks from all published grids. */
+/* Runs grids. A grid that will take a while, to judge by the kernel's last run, is published at
+   once to a pool of threads that take blocks from all published grids. The queue's thread runs a
+   small one alone: it ends before waking anyone would pay. If that was misjudged (blocks remain
+   after a moment, or one spins) it is published then. */
 #include "grid.h"
 #include "blocks.h"
 #include "fault.h"
@@ -54,6 +55,7 @@ typedef struct share {
   sg_grid *grid;
   sg_block *block; /* in hand: given back after a fault */
   int64_t start;
+  uint32_t done; /* blocks */
 } share;
 
 static bool more_to_start(const sg_grid *g) { return g->next < g->block_count; }
@@ -71,8 +73,11 @@ static sg_block *next_block(share *s) {
   return b;
 }
 
-static void maybe_publish(share *s) {
+static void block_done(share *s) {
   sg_grid *g = s->grid;
+  sg_block_give(s->block);
+  s->done++;
+  if (worker_number) return;
   if (!g->in_pool && more_to_start(g) && now_ns() - s->start > PUBLISH_AFTER_NS) sg_grid_publish(g);
 }
 
@@ -82,8 +87,7 @@ static void run_loop(share *s) {
   rm_block_entry entry = (rm_block_entry)g->entry;
   while ((s->block = next_block(s))) {
     entry(&s->block->abi);
-    sg_block_give(s->block);
-    if (worker_number == 0) maybe_publish(s);
+    block_done(s);
   }
 }
 
@@ -91,8 +95,7 @@ static void run_coroutines(share *s) {
   sg_grid *g = s->grid;
   while ((s->block = next_block(s))) {
     if (sg_block_run(s->block) == SG_BLOCK_DONE) {
-      sg_block_give(s->block);
-      if (worker_number == 0) maybe_publish(s);
+      block_done(s);
       continue;
     }
     if (g->block_count > 1) sg_grid_publish(g);
@@ -110,12 +113,18 @@ static void share_body(void *argument) {
     run_coroutines(s);
 }
 
+static void remember(const share *s) {
+  int64_t ns = (now_ns() - s->start) / s->done;
+  *s->grid->block_ns = ns < 1 ? 1 : ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
+}
+
 static void run_share(sg_grid *g) {
   share s = {.grid = g, .start = g->block_count > 1 ? now_ns() : 0};
   fenv_t before;
   fegetenv(&before);
   CUresult r = sg_fault_guard(share_body, &s);
   fesetenv(&before);
+  if (s.start && s.done) remember(&s);
   if (r == CUDA_SUCCESS) return;
   int none = 0;
   __atomic_compare_exchange_n(&g->error, &none, (int)r, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -184,6 +193,11 @@ static void leave_pool(sg_grid *g) {
   pthread_mutex_unlock(&pool.lock);
 }
 
+static bool worth_sharing(const sg_grid *g) {
+  uint64_t ns = *g->block_ns;
+  return g->block_count > 1 && (!ns || ns * g->block_count > PUBLISH_AFTER_NS);
+}
+
 CUresult sg_grid_run(sg_grid *g) {
   static _Atomic uint32_t ids;
   g->id = ids++;
@@ -192,6 +206,7 @@ CUresult sg_grid_run(sg_grid *g) {
   g->block_count = (uint64_t)g->blocks[0] * g->blocks[1] * g->blocks[2];
   pthread_mutex_init(&g->lock, NULL);
   sg_fault_prepare_thread();
+  if (worth_sharing(g)) sg_grid_publish(g);
   do {
     run_share(g);
     if (g->in_pool) leave_pool(g);

@@ -9,6 +9,7 @@
 typedef struct sg_grid {
   const struct rm_kernel_info *info;
   uintptr_t entry;
+  _Atomic uint32_t *block_ns; /* the kernel's record of how long a block takes */
   uint32_t blocks[3], threads[3];
   uint32_t thread_count; /* of a block */
   uint32_t dynamic_shared;

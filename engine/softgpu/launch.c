@@ -117,11 +117,11 @@ static launch_command *new_command(size_t param_bytes) {
   return c;
 }
 
-static CUresult fill(launch_command *c, const launch *l, const sg_kernel *k,
-                     const sg_kernel_code *code) {
+static CUresult fill(launch_command *c, const launch *l, const sg_kernel *k, sg_kernel_code *code) {
   sg_grid *g = &c->grid;
   g->info = code->info;
   g->entry = code->entry;
+  g->block_ns = &code->block_ns;
   memcpy(g->blocks, l->blocks, sizeof g->blocks);
   memcpy(g->threads, l->threads, sizeof g->threads);
   g->thread_count = (uint32_t)product(l->threads);
@@ -134,7 +134,7 @@ static CUresult post(CUfunction function, const launch *l) {
   sg_context *context;
   sg_queue *queue;
   sg_module *module;
-  const sg_kernel_code *code;
+  sg_kernel_code *code;
   CUresult r = sg_enter_stream(l->stream, &context, &queue);
   if (r != CUDA_SUCCESS) return r;
   sg_kernel *k = sg_object_get(function, SG_KERNEL);

@@ -165,7 +165,7 @@ static CUresult load_kernel(sg_module *m, uint32_t index, sg_kernel_code **code)
   return r;
 }
 
-CUresult sg_module_code(sg_module *m, uint32_t index, const sg_kernel_code **code) {
+CUresult sg_module_code(sg_module *m, uint32_t index, sg_kernel_code **code) {
   sg_kernel_code *k = m->codes[index];
   CUresult r = CUDA_SUCCESS;
   if (!k) {

@@ -10,6 +10,7 @@ typedef struct sg_kernel_code {
   sg_code code;
   const struct rm_kernel_info *info;
   uintptr_t entry;
+  _Atomic uint32_t block_ns; /* how long a block took last time, 0: never run */
 } sg_kernel_code;
 
 typedef struct sg_module {
@@ -58,7 +59,7 @@ CUresult sg_module_new(sg_context *context, sg_program *program, sg_jit_log *log
                        sg_module **module);
 void sg_module_delete(sg_module *module);
 /* The kernel's code in the module, compiled and loaded at the first call. */
-CUresult sg_module_code(sg_module *module, uint32_t kernel, const sg_kernel_code **code);
+CUresult sg_module_code(sg_module *module, uint32_t kernel, sg_kernel_code **code);
 CUresult sg_module_kernel(sg_module *module, uint32_t index, sg_kernel **kernel);
 void sg_modules_forget(sg_context *context);
 /* library.c: the library's module in a context, made at the first call. */

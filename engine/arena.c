@@ -7,6 +7,7 @@
 struct ArenaBlock {
   uint64_t at, size;             /* size: whole multiple of ARENA_ALIGN */
   uint64_t asked;                /* bytes asked for; 0 = a hole */
+  uint32_t owner;                /* of whoever allocated it */
   ArenaBlock *before, *after;    /* neighbours by address */
   ArenaBlock *bin_before, *next; /* in the bin, or in the hash chain */
 };
@@ -222,7 +223,7 @@ static ArenaBlock *carve(Arena *a, ArenaBlock *hole, uint64_t size, uint64_t ali
   return block;
 }
 
-int32_t arena_alloc(Arena *a, uint64_t bytes, uint64_t *ptr) {
+int32_t arena_alloc(Arena *a, uint64_t bytes, uint32_t owner, uint64_t *ptr) {
   if (bytes == 0 || bytes > a->bytes) return ARENA_NO_ADDRESSES;
   uint64_t size = round_up(bytes, ARENA_ALIGN);
   uint64_t align = size >= a->granule ? a->granule : ARENA_ALIGN;
@@ -231,6 +232,7 @@ int32_t arena_alloc(Arena *a, uint64_t bytes, uint64_t *ptr) {
   ArenaBlock *block = carve(a, hole, size, align);
   if (!block) return ARENA_NO_MEMORY;
   block->asked = bytes;
+  block->owner = owner;
   int32_t status = commit_block(a, block);
   if (status && a->spare) {
     arena_trim(a);
@@ -262,9 +264,10 @@ uint64_t arena_free(Arena *a, uint64_t ptr) {
   return asked;
 }
 
-uint64_t arena_any(const Arena *a) {
+uint64_t arena_any(const Arena *a, uint32_t owner) {
   for (size_t i = 0; a->live_count && i < a->live_room; i++)
-    if (a->live[i]) return a->live[i]->at;
+    for (const ArenaBlock *b = a->live[i]; b; b = b->next)
+      if (!owner || b->owner == owner) return b->at;
   return 0;
 }
 
@@ -300,7 +303,7 @@ bool arena_init(Arena *a, uint64_t base, uint64_t bytes, uint64_t granule, Arena
 }
 
 void arena_destroy(Arena *a) {
-  for (uint64_t at; (at = arena_any(a));) arena_free(a, at);
+  for (uint64_t at; (at = arena_any(a, 0));) arena_free(a, at);
   arena_trim(a);
   for (uint32_t bin = 0; bin < ARENA_BINS; bin++)
     for (ArenaBlock *hole = a->bins[bin], *next; hole; hole = next) {

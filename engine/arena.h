@@ -45,13 +45,13 @@ bool arena_init(Arena *arena, uint64_t base, uint64_t bytes, uint64_t granule, A
 void arena_destroy(Arena *arena);
 /* 0 and *ptr (512-byte aligned, granule aligned from one granule on), the driver's error (> 0), or
  * one of the negatives above. */
-int32_t arena_alloc(Arena *arena, uint64_t bytes, uint64_t *ptr);
+int32_t arena_alloc(Arena *arena, uint64_t bytes, uint32_t owner, uint64_t *ptr);
 /* Bytes asked for at ptr, 0 when no allocation starts there. */
 uint64_t arena_size(const Arena *arena, uint64_t ptr);
 /* Frees what starts at ptr; the device must be done with it. Returns its size, 0 when none does. */
 uint64_t arena_free(Arena *arena, uint64_t ptr);
-/* Start of some allocation, 0 when there is none. */
-uint64_t arena_any(const Arena *arena);
+/* Start of some allocation of an owner (0: of any), 0 when there is none. */
+uint64_t arena_any(const Arena *arena, uint32_t owner);
 /* Whether all of [ptr, ptr + bytes) lies on committed memory of the arena. */
 bool arena_holds(const Arena *arena, uint64_t ptr, uint64_t bytes);
 /* Gives the spare granules back to the device. */

@@ -85,6 +85,7 @@ cdef int32_t h_ctx_create(Session *s, Call *c, const rm_q_ctx_create *q) noexcep
 
 cdef int32_t h_ctx_destroy(Session *s, Call *c, const rm_q_ctx_destroy *q) noexcept nogil:
     cdef Context *context
+    cdef int32_t status
     if q.context < FIRST_MADE_CONTEXT:
         return INVALID_CONTEXT
     context = <Context *>table_take(&s.contexts, q.context)
@@ -92,8 +93,9 @@ cdef int32_t h_ctx_destroy(Session *s, Call *c, const rm_q_ctx_destroy *q) noexc
         return INVALID_CONTEXT
     drop_objects(s, context)
     current_serial()[0] = 0
-    # The struct stays: a helper may still be draining a lane of it.
-    return <int32_t>cydriver.cuCtxDestroy(context.handle)
+    status = <int32_t>cydriver.cuCtxDestroy(context.handle)
+    free_all(s, context)
+    return status  # the struct stays: a helper may still be draining a lane of it
 
 
 cdef void drop_objects(Session *s, Context *context) noexcept nogil:
@@ -120,7 +122,7 @@ cdef int32_t h_ctx_reset(Session *s, Call *c) noexcept nogil:
     status = <int32_t>cydriver.cuCtxSynchronize()
     drop_objects(s, context)
     drop_modules(s, context)
-    free_all(s, context.device)
+    free_all(s, context)
     context.deferred = SUCCESS
     return status
 

@@ -69,13 +69,14 @@ cdef int32_t global_range(Session *s, uint64_t ptr, uint64_t size) noexcept nogi
     return status
 
 
-cdef int32_t allocate(Session *s, uint32_t index, uint64_t size, uint64_t *ptr) noexcept nogil:
+cdef int32_t allocate(Session *s, Context *context, uint64_t size, uint64_t *ptr) noexcept nogil:
+    cdef uint32_t index = context.device
     cdef Device *device = &s.devices[index]
     cdef int32_t status
     if not ledger_charge(s.ledger, s.ledger_slot, index, size):
         return OUT_OF_MEMORY
     pthread_mutex_lock(&device.lock)
-    status = arena_alloc(&device.arena, size, ptr)
+    status = arena_alloc(&device.arena, size, context.id, ptr)
     pthread_mutex_unlock(&device.lock)
     if status != SUCCESS:
         ledger_return(s.ledger, s.ledger_slot, index, size)
@@ -85,7 +86,6 @@ cdef int32_t allocate(Session *s, uint32_t index, uint64_t size, uint64_t *ptr) 
 cdef struct AllocJob:
     Job job
     rm_record call
-    uint32_t device
     uint64_t size
 
 
@@ -99,18 +99,17 @@ cdef void run_alloc(void *session, Job *queued) noexcept nogil:
     answer.ptr = 0
     settle_frees(s)
     if status == SUCCESS:
-        status = allocate(s, job.device, job.size, &answer.ptr)
+        status = allocate(s, context, job.size, &answer.ptr)
     send_reply(s, &job.call, status, &answer, sizeof(answer))
     free(job)
 
 
-cdef int32_t alloc_later(Session *s, Call *c, uint32_t device, uint64_t size) noexcept nogil:
+cdef int32_t alloc_later(Session *s, Call *c, uint64_t size) noexcept nogil:
     cdef AllocJob *job = <AllocJob *>calloc(1, sizeof(AllocJob))
     if job == NULL:
         return OUT_OF_MEMORY
     job.job.run = run_alloc
     job.call = c.record[0]
-    job.device = device
     job.size = size
     jobs_push(&s.jobs, &job.job)
     return RM_PENDING
@@ -122,9 +121,9 @@ cdef int32_t h_mem_alloc(Session *s, Call *c, const rm_q_mem_alloc *q, rm_a_mem_
     if status == SUCCESS and q.bytes == 0:
         status = INVALID_VALUE
     if status == SUCCESS:
-        status = allocate(s, context.device, q.bytes, &a.ptr)
+        status = allocate(s, context, q.bytes, &a.ptr)
     if status == OUT_OF_MEMORY and s.frees:
-        return alloc_later(s, c, context.device, q.bytes)
+        return alloc_later(s, c, q.bytes)
     return status
 
 
@@ -153,12 +152,13 @@ cdef uint64_t size_of(Session *s, uint64_t ptr) noexcept nogil:
     return size
 
 
-cdef void free_all(Session *s, uint32_t index) noexcept nogil:
-    cdef Device *device = &s.devices[index]
+cdef void free_all(Session *s, Context *context) noexcept nogil:
+    """Frees what was allocated in a context, which is done with it."""
+    cdef Device *device = &s.devices[context.device]
     cdef uint64_t at
     while True:
         pthread_mutex_lock(&device.lock)
-        at = arena_any(&device.arena)
+        at = arena_any(&device.arena, context.id)
         pthread_mutex_unlock(&device.lock)
         if at == 0:
             return

@@ -97,10 +97,10 @@ cdef extern from "engine/session.h" nogil:
         uint64_t bytes
         uint64_t committed
     bint arena_init(Arena *arena, uint64_t base, uint64_t bytes, uint64_t granule, ArenaDriver driver)
-    int32_t arena_alloc(Arena *arena, uint64_t bytes, uint64_t *ptr)
+    int32_t arena_alloc(Arena *arena, uint64_t bytes, uint32_t owner, uint64_t *ptr)
     uint64_t arena_size(const Arena *arena, uint64_t ptr)
     uint64_t arena_free(Arena *arena, uint64_t ptr)
-    uint64_t arena_any(const Arena *arena)
+    uint64_t arena_any(const Arena *arena, uint32_t owner)
     bint arena_holds(const Arena *arena, uint64_t ptr, uint64_t bytes)
 
     ctypedef struct Piece:

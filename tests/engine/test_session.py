@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import re
 import signal
 import struct
 import time
@@ -14,7 +16,7 @@ import pytest
 from remora.engine import client
 from remora.engine.server import Server
 from remora.transport._channel import ChannelError
-from tests.engine.peer import OP, WAITS, Peer
+from tests.engine.peer import OP, TABLE, WAITS, Peer
 
 Attach = Callable[..., Peer]
 INVALID_VALUE, OUT_OF_MEMORY, INVALID_CONTEXT, INVALID_HANDLE, NOT_FOUND = 1, 2, 201, 400, 500
@@ -293,3 +295,61 @@ def test_a_session_that_ends_while_a_stream_is_held(server: Server, attach: Atta
     peer.wait_for(lambda kind, *_: kind == 3, 20)
     peer.close()
     eventually(lambda: session_free(server))
+
+
+def test_a_context_frees_its_memory_when_it_goes(attach: Attach) -> None:
+    peer = attach()
+    peer.post("ctx_create", struct.pack("<QII", 64, 0, 0), ctx=0)
+    before = peer.info(1)
+    status, _ = peer.alloc(MIB, 64)
+    assert status == 0 and peer.info(1) == (before[0] - MIB, before[1])
+    peer.post("ctx_destroy", struct.pack("<Q", 64), ctx=0)
+    assert peer.info(1) == before
+    assert peer.alloc(MIB, 64)[0] == INVALID_CONTEXT
+
+
+def test_a_reset_frees_everything(attach: Attach) -> None:
+    peer = attach()
+    for _ in range(100):
+        assert peer.alloc(100_000)[0] == 0
+    peer.post("stream_create", struct.pack("<QIi", 3, 1, 0))
+    assert peer.call("ctx_reset")[0] == 0
+    free, total = peer.info()
+    assert free == total
+    assert peer.call("stream_sync", struct.pack("<Q", 19))[0] == INVALID_HANDLE
+
+
+SIZES = {  # of the request structs
+    name: int(size)
+    for name, size in re.findall(
+        r"RM_Q_SIZE_(\w+) (\d+)", (TABLE.parents[1] / "generated" / "records.h").read_text()
+    )
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_kills_no_worker(
+    server: Server, attach: Attach, caplog: pytest.LogCaptureFixture, seed: int
+) -> None:
+    """Every operation with random contents: errors, or the end of the session."""
+    noise = random.Random(seed)
+    peer = attach()
+    bulk = {"copy_in", "image_data", "copy_in_pull"}  # would wait for the payload that they announce
+    for _ in range(200):
+        name = noise.choice([name for name in OP if name in SIZES and name not in bulk])
+        words = [
+            noise.choice([0, 1, 2, 17, 64, 4096, 2**32 - 1, 2**63, noise.getrandbits(64)]) for _ in range(16)
+        ]
+        payload = struct.pack("<16Q", *words)[: SIZES[name]] + noise.randbytes(
+            noise.choice([0] * 12 + [8, 200])
+        )
+        try:
+            peer.post(name, payload, ctx=noise.choice([0, 1, 1, 1, 2, 64, 9]), flags=noise.choice([0, WAITS]))
+            if noise.random() < 0.05:
+                peer.call("mem_info", ctx=2)
+        except (ChannelError, ConnectionError):
+            assert "operation" in peer.ended()
+            peer = attach()
+    peer.close()
+    eventually(lambda: session_free(server))
+    assert "worker died" not in caplog.text

@@ -6,8 +6,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-/* High and far from where heaps, stacks and libraries live; 1 TiB for each device. */
-static const uintptr_t first_base = 0x200000000000u;
+/* High, far from where heaps, stacks and libraries live, and from the range that a remote client
+   reserves (whose addresses are mapped here by cuMemAddressReserve); 1 TiB for each device. */
+static const uintptr_t first_base = 0x180000000000u;
 static const size_t region_bytes = (size_t)1 << 40;
 enum { HUGE_PAGE = 2 << 20 };
 

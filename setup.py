@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ INCLUDES = [
     "shim/generated/include",
     "shim/runtime",
     "engine",
+    "engine/include",
     "engine/generated",
     "engine/softgpu",
 ]
@@ -166,7 +168,12 @@ def translated(module: Extension) -> Extension:
     from Cython.Build import cythonize
 
     directives = {"language_level": 3, "embedsignature": True}
-    return cythonize([module], build_dir=str(BUILD / "cython"), compiler_directives=directives, quiet=True)[0]
+    return cythonize(
+        [module],
+        build_dir=str(BUILD / "cython" / str(sys.implementation.cache_tag)),
+        compiler_directives=directives,
+        quiet=True,
+    )[0]
 
 
 class Build(build_ext):

@@ -3,6 +3,56 @@
 cdef enum:
     NAME_MAX = 65536
     KIND_LIBRARY = 1
+    LINKED = 1           # module_load.flags: fat binaries one after another, the linked one first
+    LINKED_MAX = 1024    # of them
+    FATBIN = 0xBA55ED50
+    WRAPPER = 0x466243B1
+
+
+cdef struct FatbinHeader:
+    uint32_t magic
+    uint16_t version
+    uint16_t header_bytes
+    uint64_t size
+
+
+cdef struct LinkedImage:  # what nvcc's own wrapper of version 2 looks like
+    uint32_t magic
+    uint32_t version
+    const void *first
+    const void **rest     # NULL-terminated
+    const void *parts[LINKED_MAX + 1]
+
+
+cdef int32_t linked_image(const void *image, uint64_t size, LinkedImage **out) noexcept nogil:
+    """A wrapper around the fat binaries of an image; the caller frees it."""
+    cdef const uint8_t *data = <const uint8_t *>image
+    cdef LinkedImage *made = <LinkedImage *>calloc(1, sizeof(LinkedImage))
+    cdef const FatbinHeader *header
+    cdef uint64_t at = 0
+    cdef uint32_t count = 0
+    if made == NULL:
+        return OUT_OF_MEMORY
+    while at < size:
+        header = <const FatbinHeader *>(data + at)
+        if size - at < sizeof(FatbinHeader) or header.magic != FATBIN or count > LINKED_MAX:
+            break
+        if header.size > size or header.header_bytes + header.size > size - at:
+            break
+        if count == 0:
+            made.first = header
+        elif count <= LINKED_MAX:
+            made.parts[count - 1] = header
+        count += 1
+        at += (header.header_bytes + header.size + 7) & ~<uint64_t>7
+    if at < size or count == 0 or count > LINKED_MAX:
+        free(made)
+        return INVALID_IMAGE
+    made.magic = WRAPPER
+    made.version = 2
+    made.rest = made.parts
+    out[0] = made
+    return SUCCESS
 
 
 cdef int32_t find_module(Session *s, const Call *c, uint64_t id, CUmodule *out) noexcept nogil:
@@ -85,14 +135,21 @@ cdef void drop_image(Session *s, const rm_q_module_load *q) noexcept with gil:
 
 cdef int32_t module_make(Session *s, Call *c, const rm_q_module_load *q, const void *image) noexcept nogil:
     cdef Module *module = <Module *>calloc(1, sizeof(Module))
-    cdef int32_t status
+    cdef LinkedImage *linked = NULL
+    cdef int32_t status = SUCCESS
     if module == NULL:
         return OUT_OF_MEMORY
     module.ctx = c.record.ctx
-    if q.kind == KIND_LIBRARY:
+    if q.flags & LINKED:
+        status = linked_image(image, q.size, &linked)
+        image = linked
+    if status != SUCCESS:
+        pass
+    elif q.kind == KIND_LIBRARY:
         status = <int32_t>cydriver.cuLibraryLoadData(&module.library, image, NULL, NULL, 0, NULL, NULL, 0)
     else:
         status = <int32_t>cydriver.cuModuleLoadData(&module.module, image)
+    free(linked)
     if status == SUCCESS and not table_put(&s.modules, q.module, module):
         module_close(module)
         status = INVALID_HANDLE

@@ -7,6 +7,7 @@ used ones go when the folder grows beyond its bound. ../kernel_abi.h describes t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -82,6 +83,8 @@ class Cache:
         self.home = folder / self.environment
         self.home.mkdir(mode=0o700, exist_ok=True)
         self._write(folder / "environment", self._environment_text())
+        self.bytes = 0  # in the whole folder
+        self.trim()
 
     def _open_folder(self) -> int:
         """Make the folder if needed; refuse one that others could have prepared."""
@@ -129,7 +132,9 @@ class Cache:
         """Add a file, then see that the folder stays below its bound."""
         self.home.mkdir(mode=0o700, exist_ok=True)  # someone may have emptied the cache
         self._write(path, data)
-        self.trim()
+        self.bytes += len(data)
+        if self.bytes > MAX_BYTES:
+            self.trim()
 
     def _write(self, path: Path, data: bytes) -> None:
         fd, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
@@ -143,18 +148,21 @@ class Cache:
 
     def trim(self, limit: int = MAX_BYTES, keep: int = KEEP_BYTES) -> None:
         """Remove the least recently used files when there is more than `limit`; leave `keep` bytes."""
-        files = []
-        for path in self.folder.glob("*/*"):
-            try:
-                found = path.stat()
-            except FileNotFoundError:
-                continue
-            files.append((found.st_mtime_ns, found.st_size, path))
-        total = sum(size for _, size, _ in files)
-        if total <= limit:
+        files = self._files()
+        self.bytes = sum(size for _, size, _ in files)
+        if self.bytes <= limit:
             return
         for _, size, path in sorted(files):
-            if total <= keep:
+            if self.bytes <= keep:
                 return
             path.unlink(missing_ok=True)
-            total -= size
+            self.bytes -= size
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Time of last use, size and path of every file, of all environments."""
+        files = []
+        for path in self.folder.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                found = path.stat()
+                files.append((found.st_mtime_ns, found.st_size, path))
+        return files

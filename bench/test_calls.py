@@ -65,6 +65,30 @@ def test_sync_call(
     keep(Figure.of(f"sync_call.tcp{suffix(place)}", times.interval(), "x raw ping-pong", **conditions))
 
 
+def test_work_call(
+    place: Placement,
+    client: Program,
+    sizes: Plan,
+    rounds: Callable[[Interleaved, int], Interleaved],
+    keep: Callable[[Figure], None],
+) -> None:
+    """A posted memset and the wait for its stream: what the engine adds to learn that work is done."""
+    command = f"post cuMemsetD8Async {sizes.calls} 1"
+    out_bytes, in_bytes = carried_bytes(client.ask(f"wait {WAITING_CALL} {sizes.calls}"))
+    with raw.pair("pingpong", place) as partner:
+        plain = raw.fastest_pingpong(partner, place, out_bytes, in_bytes)
+        times = Interleaved(lambda: client.ask(command)["burst_p50_ns"], lambda: plain.p50_ns(sizes.calls))
+        rounds(times, sizes.copy_rounds)
+    conditions = {
+        "call": "cuMemsetD8Async + cuStreamSynchronize",
+        "placement": place.condition,
+        "p50_ns": median_interval(times.a_values).median,
+        "raw_p50_ns": median_interval(times.b_values).median,
+        "rounds": len(times.ratios),
+    }
+    keep(Figure.of(f"work_call.tcp{suffix(place)}", times.interval(), "x raw ping-pong", **conditions))
+
+
 @pytest.mark.parametrize("call", POSTED_CALLS)
 def test_posted_call(
     place: Placement,

@@ -89,28 +89,27 @@ __attribute__((noinline)) void post_many(CUresult (*make)(void), size_t count) {
   for (size_t i = 0; i < count; i++) cuda_check("a posted call", make());
 }
 
-/* One burst: the clocks run while the program posts, not while it waits for the device. */
-static void post_burst(const named_call *call, size_t burst, uint64_t *wall, uint64_t *cpu) {
-  uint64_t wall_start = bench_now_ns(), cpu_start = bench_thread_cpu_ns();
-  post_many(call->make, burst);
-  *cpu += bench_thread_cpu_ns() - cpu_start;
-  *wall += bench_now_ns() - wall_start;
-  cuda_check("cuStreamSynchronize", cuda.stream_synchronize(made.stream));
-}
-
 void measure_post(char **words) {
   const named_call *call = find(words[0]);
   size_t bursts = bench_number(words[1]), burst = bench_number(words[2]);
-  uint64_t wall = 0, cpu = 0;
+  uint64_t wall = 0, cpu = 0, *samples = bench_touched(bursts * sizeof *samples + 1);
   make_all();
   bench_carried before = bench_tcp_carried();
-  uint64_t start = bench_now_ns();
-  for (size_t b = 0; b < bursts; b++) post_burst(call, burst, &wall, &cpu);
-  uint64_t all = bench_now_ns() - start;
+  for (size_t b = 0; b < bursts; b++) {
+    uint64_t start = bench_now_ns(), cpu_start = bench_thread_cpu_ns();
+    post_many(call->make, burst);
+    cpu += bench_thread_cpu_ns() - cpu_start;
+    wall += bench_now_ns() - start;
+    cuda_check("cuStreamSynchronize", cuda.stream_synchronize(made.stream));
+    samples[b] = bench_now_ns() - start;
+  }
   bench_carried after = bench_tcp_carried();
+  bench_summary s = bench_summarise(samples, bursts);
+  bench_release(samples, bursts * sizeof *samples + 1);
   double count = (double)(bursts * burst);
-  printf("cpu_ns=%.1f wall_ns=%.1f drained_ns=%.1f sent=%.1f", (double)cpu / count,
-         (double)wall / count, (double)all / count, (double)(after.sent - before.sent) / count);
+  printf("cpu_ns=%.1f wall_ns=%.1f drained_ns=%.1f burst_p50_ns=%.0f sent=%.1f",
+         (double)cpu / count, (double)wall / count, s.mean / (double)burst, s.p50,
+         (double)(after.sent - before.sent) / count);
 }
 
 void measure_carried(char **words) {

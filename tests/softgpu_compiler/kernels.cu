@@ -320,7 +320,8 @@ K fence_wait(int *flag, int *out) {
   if (threadIdx.x == 0) {
     while (*flag == 0) __threadfence();
     *out = *flag;
-  } else if (threadIdx.x == 255) *flag = 9;
+  } else if (threadIdx.x == 255)
+    *flag = 9;
 }
 
 // One 16x8 tile: A (16x16) and B (16x8) in f16 through cp.async, ldmatrix and mma, as matrix

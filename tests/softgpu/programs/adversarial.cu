@@ -16,7 +16,8 @@ __global__ void locked(int *lock, int *count) {
 __global__ void backwards(volatile int *flags, int *order) {
   if (threadIdx.x == 0) {
     if (blockIdx.x + 1 < gridDim.x)
-      while (!flags[blockIdx.x + 1]) {}
+      while (!flags[blockIdx.x + 1]) {
+      }
     order[blockIdx.x] = atomicAdd(order + gridDim.x, 1);
     __threadfence();
     flags[blockIdx.x] = 1;
@@ -38,7 +39,8 @@ __global__ void look_back(const int *x, int *out, volatile int *ready, volatile 
   if (threadIdx.x == 0) {
     before = 0;
     if (blockIdx.x) {
-      while (!ready[blockIdx.x - 1]) {}
+      while (!ready[blockIdx.x - 1]) {
+      }
       __threadfence();
       before = sums[blockIdx.x - 1];
     }
@@ -52,12 +54,16 @@ __global__ void look_back(const int *x, int *out, volatile int *ready, volatile 
 
 __global__ void divergent(int *out) {
   int lane = threadIdx.x % 32, v = lane;
-  if (lane < 16) v = __shfl_xor_sync(0x0000ffff, v, 5);
-  else v = __reduce_add_sync(0xffff0000, v);
+  if (lane < 16)
+    v = __shfl_xor_sync(0x0000ffff, v, 5);
+  else
+    v = __reduce_add_sync(0xffff0000, v);
   __syncwarp();
   unsigned odd = __ballot_sync(~0u, lane & 1);
-  if (threadIdx.x < 64) asm volatile("bar.sync 1, 64;");
-  else asm volatile("bar.sync 2, 64;");
+  if (threadIdx.x < 64)
+    asm volatile("bar.sync 1, 64;");
+  else
+    asm volatile("bar.sync 2, 64;");
   out[threadIdx.x] = v + (odd == 0xaaaaaaaa ? 1000 : 0);
 }
 

@@ -49,8 +49,11 @@ def python_program(name: str) -> list[str]:
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """Ours, less what an outer run of Remora may have set."""
-    dropped = {"LD_LIBRARY_PATH", "LD_PRELOAD", *environment.OURS}
-    return {name: value for name, value in os.environ.items() if name not in dropped} | extra
+    dropped = {"LD_PRELOAD", "TRITON_LIBCUDA_PATH", "NUMBA_CUDA_DRIVER", *environment.OURS}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    libraries = {str(environment.SHIM_FOLDER), str(environment.SOFTGPU_FOLDER)}
+    folders = [f for f in kept.pop("LD_LIBRARY_PATH", "").split(":") if f and f not in libraries]
+    return kept | ({"LD_LIBRARY_PATH": ":".join(folders)} if folders else {}) | extra
 
 
 def finish(

@@ -32,7 +32,7 @@ from tests.programs.harness import (
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
     """A server that the test may harm."""
-    with harness.server(tmp_path, REMORA_SOFTGPU_MEMORY_MIB="512") as running:
+    with harness.server(tmp_path, REMORA_SOFTGPU_DEVICES="1", REMORA_SOFTGPU_MEMORY_MIB="512") as running:
         yield running
 
 

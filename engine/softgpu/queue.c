@@ -14,8 +14,9 @@ typedef struct wait_command {
 
 static bool idle(const sg_queue *q) { return q->done == q->submitted; }
 
+static _Atomic uint64_t ids = 1;
+
 sg_queue *sg_queue_new(sg_context *context, unsigned flags, int priority) {
-  static _Atomic uint64_t ids = 1;
   sg_queue *q = calloc(1, sizeof *q);
   if (!q) return NULL;
   q->references = 1;
@@ -223,19 +224,23 @@ void sg_queue_wait(sg_queue *q, uint64_t place) {
 
 void sg_queue_drain(sg_queue *q) { sg_queue_wait(q, q->submitted); }
 
-static sg_queue *hold_nth(sg_context *context, int n) {
+/* The first queue made after the one with this id: queues come and go while a context drains. */
+static sg_queue *hold_next(sg_context *context, uint64_t id) {
+  sg_queue *next = NULL;
   pthread_mutex_lock(&context->lock);
-  sg_queue *q = context->queues;
-  while (q && n--) q = q->next;
-  if (q) sg_queue_hold(q);
+  for (sg_queue *q = context->queues; q; q = q->next)
+    if (q->id > id && (!next || q->id < next->id)) next = q;
+  if (next) sg_queue_hold(next);
   pthread_mutex_unlock(&context->lock);
-  return q;
+  return next;
 }
 
 void sg_context_drain(sg_context *context, bool ordered_only) {
   sg_queue *q;
-  for (int n = 0; (q = hold_nth(context, n)); n++) {
-    if (q->ordered_with_legacy || !ordered_only) sg_queue_drain(q);
+  uint64_t id = 0, end = ids;
+  while (id < end && (q = hold_next(context, id))) {
+    id = q->id;
+    if (id < end && (q->ordered_with_legacy || !ordered_only)) sg_queue_drain(q);
     sg_queue_drop(q);
   }
 }

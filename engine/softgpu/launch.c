@@ -1,6 +1,7 @@
 /* The cuLaunch* family: checks, packs the parameters, posts the grid to its stream. */
 #include "grid.h"
 #include "memory.h"
+#include "settings.h"
 #include "stream.h"
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,16 @@ static CUresult check_sizes(const launch *l, const sg_kernel *k) {
   if (k->max_dynamic_shared > (int)dynamic) dynamic = (uint32_t)k->max_dynamic_shared;
   bool fits = l->dynamic_shared <= dynamic && l->dynamic_shared + d->static_shared <= MAX_SHARED;
   return fits ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+/* All blocks of a cooperative grid must fit on the device at once. */
+static CUresult check_cooperative(const launch *l, CUfunction function) {
+  int each = 0;
+  CUresult r = sg_cuOccupancyMaxActiveBlocksPerMultiprocessor(
+      &each, function, (int)product(l->threads), l->dynamic_shared);
+  if (r != CUDA_SUCCESS) return r;
+  bool fits = product(l->blocks) <= (uint64_t)each * (uint64_t)sg_config()->processors;
+  return fits ? CUDA_SUCCESS : CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
 }
 
 /* ---- parameters */
@@ -140,6 +151,7 @@ static CUresult post(CUfunction function, const launch *l) {
   sg_kernel *k = sg_object_get(function, SG_KERNEL);
   if (!k) return CUDA_ERROR_INVALID_HANDLE;
   r = check_sizes(l, k);
+  if (r == CUDA_SUCCESS && l->cooperative) r = check_cooperative(l, function);
   if (r == CUDA_SUCCESS) r = sg_kernel_module(k, context, &module);
   if (r == CUDA_SUCCESS && module->context != context) r = CUDA_ERROR_INVALID_CONTEXT;
   if (r == CUDA_SUCCESS) r = sg_module_code(module, k->index, &code);

@@ -10,6 +10,7 @@
 #include "../generated/records.h"
 
 #define COOPERATIVE 1u
+#define SHARED_ALWAYS (48 << 10) /* bytes of shared memory that a kernel gets without asking */
 
 /* Where a launch's parameters are: kernelParams, or one packed buffer. */
 typedef struct arguments {
@@ -104,7 +105,19 @@ static CUresult send(const rm_function *f, const CUlaunchConfig *c, const rm_tar
                      .attr_count = c->numAttrs};
   if (attributes) memcpy(q + 1, c->attrs, attributes);
   pack(f, args, (char *)(q + 1) + attributes);
-  return rm_call_post(&call);
+  /* Whether a cooperative grid fits is known to the device alone, and programs ask at once. */
+  return flags & COOPERATIVE ? rm_call_wait(&call, NULL, 0) : rm_call_post(&call);
+}
+
+/* What the program may ask of this kernel, so that a launch beyond it fails at once. */
+static CUresult allowed(const CUlaunchConfig *c, const rm_function *f) {
+  uint64_t threads = (uint64_t)c->blockDimX * c->blockDimY * c->blockDimZ;
+  if (threads > (uint64_t)f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
+    return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  int most = f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES];
+  int always = SHARED_ALWAYS - f->attributes[CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES];
+  if (most < always) most = always;
+  return most >= 0 && c->sharedMemBytes <= (unsigned)most ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 static CUresult launch(const CUlaunchConfig *c, CUfunction handle, void **each, void **extra,
@@ -121,7 +134,8 @@ static CUresult launch(const CUlaunchConfig *c, CUfunction handle, void **each, 
   if (status) return status;
   if (!fits(c, rm_session.devices[stream.context->device].attributes))
     return CUDA_ERROR_INVALID_VALUE;
-  return send(f, c, &stream, &args, flags);
+  status = allowed(c, f);
+  return status ? status : send(f, c, &stream, &args, flags);
 }
 
 CUresult rm_cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **params,

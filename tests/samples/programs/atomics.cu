@@ -1,4 +1,5 @@
-// Atomic operations: all kinds and widths, loops of compare-and-swap, locks, results that are unique.
+// Atomic operations: all kinds and widths, loops of compare-and-swap, locks, results that are
+// unique.
 #include "sample.h"
 #include <cuda_fp16.h>
 #include <set>

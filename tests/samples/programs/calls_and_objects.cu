@@ -46,8 +46,10 @@ public:
 __global__ void make(Shape **shapes, int n, int *released) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
-  if (i % 2) shapes[i] = new Box(i, 2, released);
-  else shapes[i] = new Circle(i);
+  if (i % 2)
+    shapes[i] = new Box(i, 2, released);
+  else
+    shapes[i] = new Circle(i);
 }
 
 __global__ void measure(Shape **shapes, float *areas, int *corners, int n) {
@@ -82,7 +84,8 @@ int main() {
   float *in = to_device(x), *out = zeros_on_device<float>(n);
   by_table<<<3, 100>>>(in, out, n);
   auto got = to_host(out, n);
-  for (int i = 0; i < n; i++) EXPECT(got[i] == (i % 3 == 0 ? x[i] / 2 : i % 3 == 1 ? x[i] * x[i] : -x[i]));
+  for (int i = 0; i < n; i++)
+    EXPECT(got[i] == (i % 3 == 0 ? x[i] / 2 : i % 3 == 1 ? x[i] * x[i] : -x[i]));
   Unary f;
   CHECK(cudaMemcpyFromSymbol(&f, chosen, sizeof f));
   by_argument<<<3, 100>>>(f, in, out, n);

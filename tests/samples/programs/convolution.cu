@@ -23,7 +23,8 @@ __global__ void line(const float *in, float *out, int n) {
 
 template <bool ROWS> __global__ void separable(const float *in, float *out, int width, int height) {
   __shared__ float tile[HEIGHT + (ROWS ? 0 : 2 * RADIUS)][WIDTH + (ROWS ? 2 * RADIUS : 0)];
-  int left = blockIdx.x * WIDTH - (ROWS ? RADIUS : 0), top = blockIdx.y * HEIGHT - (ROWS ? 0 : RADIUS);
+  int left = blockIdx.x * WIDTH - (ROWS ? RADIUS : 0),
+      top = blockIdx.y * HEIGHT - (ROWS ? 0 : RADIUS);
   const int tall = sizeof tile / sizeof tile[0], wide = sizeof tile[0] / sizeof(float);
   for (int y = threadIdx.y; y < tall; y += HEIGHT)
     for (int x = threadIdx.x; x < wide; x += WIDTH) {
@@ -36,13 +37,15 @@ template <bool ROWS> __global__ void separable(const float *in, float *out, int 
   float sum = 0;
 #pragma unroll
   for (int k = 0; k < TAPS; k++)
-    sum += filter[k] * (ROWS ? tile[threadIdx.y][threadIdx.x + k] : tile[threadIdx.y + k][threadIdx.x]);
+    sum += filter[k] *
+           (ROWS ? tile[threadIdx.y][threadIdx.x + k] : tile[threadIdx.y + k][threadIdx.x]);
   out[y * width + x] = sum;
 }
 
 __global__ void initialised(int *out) { out[threadIdx.x] = edges[threadIdx.x]; }
 
-static std::vector<float> smooth(const std::vector<float> &in, const float *f, int w, int h, bool rows) {
+static std::vector<float> smooth(const std::vector<float> &in, const float *f, int w, int h,
+                                 bool rows) {
   std::vector<float> out(in.size());
   for (int y = 0; y < h; y++)
     for (int x = 0; x < w; x++)

@@ -1,5 +1,5 @@
-// Memory from within kernels: malloc and free, new and delete, lists that outlive a kernel, the heap's
-// limit and what happens at its end; alloca-like local arrays.
+// Memory from within kernels: malloc and free, new and delete, lists that outlive a kernel, the
+// heap's limit and what happens at its end; alloca-like local arrays.
 #include "sample.h"
 
 struct Node {

@@ -43,14 +43,16 @@ __global__ void stage(float2 *x, unsigned half, float sign) {
 static float2 *transform(const float2 *in, int bits, float sign) {
   float2 *x = zeros_on_device<float2>(1 << bits);
   reverse<<<(1 << bits) / 64, 64>>>(in, x, bits);
-  for (unsigned half = 1; half < 1u << bits; half *= 2) stage<<<(1 << bits) / 128, 64>>>(x, half, sign);
+  for (unsigned half = 1; half < 1u << bits; half *= 2)
+    stage<<<(1 << bits) / 128, 64>>>(x, half, sign);
   return x;
 }
 
 static Complex term(const std::vector<float2> &x, size_t first, size_t n, size_t k) {
   Complex sum = 0;
   for (size_t i = 0; i < n; i++)
-    sum += Complex(x[first + i].x, x[first + i].y) * std::polar(1.0, -2 * M_PI * (double)(i * k % n) / n);
+    sum += Complex(x[first + i].x, x[first + i].y) *
+           std::polar(1.0, -2 * M_PI * (double)(i * k % n) / n);
   return sum;
 }
 

@@ -1,5 +1,5 @@
-// Sparse and regular neighbourhoods: breadth-first search on a graph in compressed rows, sparse matrix
-// times vector, Jacobi's iteration, and the game of life.
+// Sparse and regular neighbourhoods: breadth-first search on a graph in compressed rows, sparse
+// matrix times vector, Jacobi's iteration, and the game of life.
 #include "sample.h"
 #include <queue>
 
@@ -18,7 +18,8 @@ static Rows random_graph(int n, int degree) {
   return g;
 }
 
-__global__ void visit(const int *first, const int *columns, int *level, int depth, int n, int *changed) {
+__global__ void visit(const int *first, const int *columns, int *level, int depth, int n,
+                      int *changed) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n || level[i] != depth) return;
   for (int e = first[i]; e < first[i + 1]; e++)
@@ -31,20 +32,19 @@ static void search(const Rows &g, int n) {
   for (want[0] = start[0] = 0; !open.empty(); open.pop())
     for (int i = open.front(), e = g.first[i]; e < g.first[i + 1]; e++)
       if (want[g.columns[e]] < 0) want[g.columns[e]] = want[i] + 1, open.push(g.columns[e]);
-  int *first = to_device(g.first), *columns = to_device(g.columns), *level = to_device(start), *changed;
-  CHECK(cudaMallocManaged(&changed, sizeof *changed));
+  int *first = to_device(g.first), *columns = to_device(g.columns), *level = to_device(start);
+  int *changed = zeros_on_device<int>(1);
   for (int depth = 0, more = 1; more; depth++) {
-    *changed = 0;
+    CHECK(cudaMemset(changed, 0, sizeof *changed));
     visit<<<(n + 127) / 128, 128>>>(first, columns, level, depth, n, changed);
-    CHECK(cudaDeviceSynchronize());
-    more = *changed;
+    more = to_host(changed, 1)[0];
   }
   EXPECT(to_host(level, n) == want);
 }
 
 // A warp for a row.
-__global__ void sparse(const int *first, const int *columns, const float *a, const float *x, float *y,
-                       int n) {
+__global__ void sparse(const int *first, const int *columns, const float *a, const float *x,
+                       float *y, int n) {
   int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
   if (row >= n) return;
   float sum = 0;
@@ -56,7 +56,8 @@ __global__ void sparse(const int *first, const int *columns, const float *a, con
 static void product(const Rows &g, int n) {
   auto a = random_reals(g.columns.size()), x = random_reals(n, 9);
   float *y = zeros_on_device<float>(n);
-  sparse<<<(n + 3) / 4, 128>>>(to_device(g.first), to_device(g.columns), to_device(a), to_device(x), y, n);
+  sparse<<<(n + 3) / 4, 128>>>(to_device(g.first), to_device(g.columns), to_device(a), to_device(x),
+                               y, n);
   auto got = to_host(y, n);
   for (int i = 0; i < n; i++) {
     double want = 0;
@@ -90,7 +91,8 @@ static void heat() { // a harmonic function is the solution for its own boundary
 }
 
 __global__ void generation(const unsigned char *in, unsigned char *out, int w, int h) {
-  int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y, alive = 0;
+  int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y,
+      alive = 0;
   if (x >= w || y >= h) return;
   for (int dy = -1; dy <= 1; dy++)
     for (int dx = -1; dx <= 1; dx++)

@@ -29,7 +29,8 @@ __global__ void matched(const unsigned char *data, int n, unsigned *bins) {
   }
 }
 
-__global__ void extremes(const int *data, int n, int *least, int *most, unsigned *bits, unsigned *odd) {
+__global__ void extremes(const int *data, int n, int *least, int *most, unsigned *bits,
+                         unsigned *odd) {
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) {
     atomicMin(least, data[i]);
     atomicMax(most, data[i]);

@@ -50,7 +50,8 @@ __global__ void blocked(const float *a, const float *b, float *c, int m, int n, 
 }
 
 template <class T>
-static bool same(const T *d, const std::vector<T> &a, const std::vector<T> &b, int m, int n, int k) {
+static bool same(const T *d, const std::vector<T> &a, const std::vector<T> &b, int m, int n,
+                 int k) {
   auto c = to_host(d, m * n);
   for (int i = 0; i < m; i++)
     for (int j = 0; j < n; j++) {

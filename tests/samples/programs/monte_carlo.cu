@@ -35,8 +35,8 @@ __global__ void pi(Philox random, int rounds, unsigned long long *inside) {
   if (threadIdx.x % 32 == 0) atomicAdd(inside, (unsigned long long)count);
 }
 
-__global__ void option(Philox random, int rounds, float spot, float strike, float rate, float volatility,
-                       double *sum) {
+__global__ void option(Philox random, int rounds, float spot, float strike, float rate,
+                       float volatility, double *sum) {
   unsigned me = blockIdx.x * blockDim.x + threadIdx.x;
   double mine = 0;
   for (int i = 0; i < rounds; i++) {
@@ -77,7 +77,8 @@ int main() {
       float x = unit(v.x), y = unit(v.y), z = unit(v.z), t = unit(v.w);
       want += (x * x + y * y < 1.0f) + (z * z + t * t < 1.0f);
     }
-  EXPECT(std::llabs((long long)(got - want)) <= 4); // fused sums may fall on either side of the circle
+  EXPECT(std::llabs((long long)(got - want)) <=
+         4); // fused sums may fall on either side of the circle
 
   const float spot = 100, strike = 105, rate = 0.03f, volatility = 0.2f;
   double *sum = zeros_on_device<double>(1);

@@ -52,7 +52,8 @@ int main() {
   const int n = 500, block = 64, steps = 20;
   Random random;
   std::vector<float4> p(n), v(n);
-  for (auto &b : p) b = {random.real() - 0.5f, random.real() - 0.5f, random.real() - 0.5f, 1.0f / n};
+  for (auto &b : p)
+    b = {random.real() - 0.5f, random.real() - 0.5f, random.real() - 0.5f, 1.0f / n};
   for (auto &s : v) s = {random.real() - 0.5f, random.real() - 0.5f, random.real() - 0.5f, 0};
   float4 *dp = to_device(p), *dv = to_device(v);
   float3 *da = zeros_on_device<float3>(n);

@@ -36,7 +36,8 @@ __global__ void one_pass(const float *in, volatile float *parts, float *out, int
   __shared__ float of_warp[32];
   __shared__ bool last;
   float v = 0;
-  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) v += in[i];
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+    v += in[i];
   v = warp_reduce(v, Add());
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = v;
   __syncthreads();
@@ -91,7 +92,8 @@ int main() {
   auto floats = random_reals(n);
   double want = 0;
   for (float f : floats) want += f;
-  float *in = to_device(floats), *parts = zeros_on_device<float>(40), *out = zeros_on_device<float>(1);
+  float *in = to_device(floats), *parts = zeros_on_device<float>(40),
+        *out = zeros_on_device<float>(1);
   for (int round = 0; round < 3; round++) { // the counter wraps to zero by itself
     one_pass<<<40, 256>>>(in, parts, out, n);
     EXPECT(close(to_host(out, 1)[0], want, 1e-5));

@@ -1,5 +1,5 @@
-// Prefix sums: Hillis-Steele (inclusive), Blelloch (exclusive), warp shuffles, and one pass over any
-// length with decoupled look-back, where blocks wait for their predecessors.
+// Prefix sums: Hillis-Steele (inclusive), Blelloch (exclusive), warp shuffles, and one pass over
+// any length with decoupled look-back, where blocks wait for their predecessors.
 #include "sample.h"
 
 __global__ void hillis_steele(const int *in, int *out) {

@@ -46,7 +46,8 @@ static bool transposed(const std::vector<T> &in, const std::vector<T> &out, int 
 template <class T> static void rectangle(int width, int height) {
   std::vector<T> a(width * height);
   auto words = random_words(width * height);
-  for (size_t i = 0; i < a.size(); i++) memset(&a[i], words[i] & 0xff, sizeof(T)), a[i].x = words[i];
+  for (size_t i = 0; i < a.size(); i++)
+    memset(&a[i], words[i] & 0xff, sizeof(T)), a[i].x = words[i];
   T *in = to_device(a), *out = zeros_on_device<T>(a.size());
   dim3 grid((width + TILE - 1) / TILE, (height + TILE - 1) / TILE);
   tiled<<<grid, dim3(TILE, ROWS)>>>(in, out, width, height);

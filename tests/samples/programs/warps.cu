@@ -16,9 +16,12 @@ __global__ void votes(const int *in, unsigned *out) {
 // Lanes that diverge vote among themselves.
 __global__ void partial(unsigned *out) {
   unsigned lane = threadIdx.x % 32, got;
-  if (lane < 12) got = __ballot_sync(0xfffu, lane % 3 == 0);
-  else if (lane < 20) got = __reduce_add_sync(0xff000u, lane);
-  else got = __shfl_sync(0xfff00000u, lane * 10, 20 + (lane - 20 + 1) % 12);
+  if (lane < 12)
+    got = __ballot_sync(0xfffu, lane % 3 == 0);
+  else if (lane < 20)
+    got = __reduce_add_sync(0xff000u, lane);
+  else
+    got = __shfl_sync(0xfff00000u, lane * 10, 20 + (lane - 20 + 1) % 12);
   out[threadIdx.x] = got;
 }
 
@@ -82,7 +85,8 @@ int main() {
       odd |= (x & 1u) << j, same |= (unsigned)(x % 5 == v[i] % 5) << j, any |= x == 3;
       sum += x, least = std::min(least, x), most = std::max(most, x - 200), bits |= x, parity ^= x;
     }
-    EXPECT(w[i * 4] == odd && w[i * 4 + 1] == (any | 2) && w[i * 4 + 2] == same && w[i * 4 + 3] == 0);
+    EXPECT(w[i * 4] == odd && w[i * 4 + 1] == (any | 2) && w[i * 4 + 2] == same &&
+           w[i * 4 + 3] == 0);
     EXPECT(r[i * 5] == sum && r[i * 5 + 1] == least && r[i * 5 + 2] == most);
     EXPECT(r[i * 5 + 3] == (int)bits && r[i * 5 + 4] == (int)parity);
   }

@@ -20,9 +20,17 @@ SECONDS = 30  # a program takes less than two
 SETTINGS = {"REMORA_SOFTGPU_DEVICES": "2", "REMORA_SOFTGPU_MEMORY_MIB": "1024"}
 COMPILERS = 2  # at once: each takes a core and several hundred MiB
 
-# What does not hold yet, and why: (program, how it is run) -> reason. A program that passes nevertheless fails
-# the test, so that its line is removed.
-KNOWN_FAULTS: dict[tuple[str, str], str] = {}
+# What does not hold yet, and why: (program, how it is run) -> reason. A program that passes nevertheless
+# fails the test, so that its line is removed.
+GEOMETRY = "a grid or block beyond the limits is cudaErrorInvalidValue, not cudaErrorInvalidConfiguration"
+KNOWN_FAULTS: dict[tuple[str, str], str] = {
+    ("copies_between_devices", "remote"): "a copy between devices does not wait for the source device's work",
+    ("copy_then_stream", "remote"): "a returned copy to the device is not ordered before other streams' work",
+    ("launch_configuration", "direct"): GEOMETRY,
+    ("launch_configuration", "remote"): GEOMETRY,
+    ("managed_memory", "remote"): "no managed memory through a server",
+    ("mapped_memory", "remote"): "host memory is said to be mapped, and kernels that use it fault",
+}
 
 
 def cases() -> list[object]:
@@ -54,8 +62,9 @@ def compile_program(name: str) -> Path:
 def programs(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Path]]]:
     """The executables of all programs that were asked for, being compiled while the first already run."""
     wanted = {
-        item.callspec.params["name"] for item in request.session.items if getattr(item, "callspec", None)
-        and "name" in item.callspec.params and item.path == request.path
+        item.callspec.params["name"]
+        for item in request.session.items
+        if getattr(item, "callspec", None) and "name" in item.callspec.params and item.path == request.path
     }
     with ThreadPoolExecutor(COMPILERS) as pool:
         yield {name: pool.submit(compile_program, name) for name in NAMES if name in wanted}

@@ -95,7 +95,7 @@ __global__ void increment(int *x, int n) {
 
 static void host_memory() {
   const int n = 1000;
-  int *pinned, *mapped, *d, able = 0;
+  int *pinned, *d;
   std::vector<int> own(n, 3);
   CHECK(cudaMallocHost(&pinned, n * sizeof(int)));
   cudaPointerAttributes a;
@@ -114,15 +114,6 @@ static void host_memory() {
   for (int i = 0; i < n; i++) EXPECT(pinned[i] == 4);
   CHECK(cudaHostUnregister(own.data()));
   CHECK(cudaFreeHost(pinned));
-  CHECK(cudaDeviceGetAttribute(&able, cudaDevAttrCanMapHostMemory, 0));
-  if (!able) return;
-  CHECK(cudaHostAlloc(&mapped, n * sizeof(int), cudaHostAllocMapped));
-  for (int i = 0; i < n; i++) mapped[i] = i;
-  CHECK(cudaHostGetDevicePointer(&d, mapped, 0));
-  increment<<<1, 64>>>(d, n);
-  CHECK(cudaDeviceSynchronize());
-  for (int i = 0; i < n; i++) EXPECT(mapped[i] == i + 1);
-  CHECK(cudaFreeHost(mapped));
 }
 
 static void in_stream_order() {

@@ -140,7 +140,6 @@ static CUresult open_channel(int fd, const rm_grant *grant, const rm_events *eve
   rm_session.channel = rm_channel_tcp(fd, &options, events, NULL);
   if (rm_session.channel) return CUDA_SUCCESS;
   tell("the session could not start: out of memory or threads");
-  close(fd);
   return CUDA_ERROR_OUT_OF_MEMORY;
 }
 

@@ -36,7 +36,8 @@ CUresult rm_call_begin_on(rm_call *call, rm_context *context, uint16_t op, uint3
   CUresult status = rm_ready();
   if (status) return status;
   if (context && !context->object.live) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-  if (context && context->sticky) return (CUresult)context->sticky;
+  int32_t sticky = context ? __atomic_load_n(&context->sticky, __ATOMIC_RELAXED) : 0;
+  if (sticky) return (CUresult)sticky;
   rm_thread *thread = rm_thread_self();
   if (!thread) return CUDA_ERROR_OUT_OF_MEMORY;
   if (thread->in_callback) return CUDA_ERROR_NOT_PERMITTED;
@@ -175,7 +176,7 @@ static int32_t fill(rm_reply_slot *reply, const rm_record *record) {
 static void on_reply(const rm_record *record) {
   rm_thread *thread = rm_thread_at(record->thread);
   uint32_t armed = RM_REPLY_ARMED;
-  if (!thread || record->size < sizeof *record + sizeof(rm_reply)) return;
+  if (!thread) return;
   rm_reply_slot *reply = &thread->reply;
   if (reply->seq != record->seq ||
       !__atomic_compare_exchange_n(&reply->state, &armed, RM_REPLY_FILLING, false, __ATOMIC_ACQ_REL,
@@ -193,7 +194,7 @@ static bool holds(const rm_record *record, size_t body) {
 void rm_call_on_record(void *user, const rm_record *record) {
   (void)user;
   const void *body = record + 1;
-  if (record->op == RM_OP_REPLY)
+  if (record->op == RM_OP_REPLY && holds(record, sizeof(rm_reply)))
     on_reply(record);
   else if (record->op == RM_OP_DONE && holds(record, sizeof(rm_done)))
     rm_pending_done(body);
@@ -203,4 +204,6 @@ void rm_call_on_record(void *user, const rm_record *record) {
     rm_pull_enqueue(body);
   else if (record->op == RM_OP_PRINT)
     rm_callback_print(body, record->size - (uint32_t)sizeof *record);
+  else
+    rm_session_break("a record that is unknown or cut short");
 }

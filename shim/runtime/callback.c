@@ -1,4 +1,5 @@
 /* callback.c: the two threads that serve the engine's requests. They start with the first one. */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,7 +43,10 @@ static void run_function(const rm_pending *slot, int32_t status) {
 static void serve_callback(const request *what) {
   rm_pending *slot = rm_pending_find(what->callback.token, RM_PENDING_FUNCTION);
   rm_thread *thread = rm_thread_self();
-  if (!slot || !thread) return;
+  if (!slot || !thread) {
+    rm_session_break("a host function that cannot be called");
+    return;
+  }
   thread->in_callback = true;
   rm_stats_add(&rm_stats()->callbacks, 1);
   run_function(slot, what->callback.status);
@@ -56,8 +60,7 @@ static void serve_callback(const request *what) {
 static void send_packed(const rm_rows *rows, const rm_pull *pull) {
   char *bytes = malloc(pull->size);
   if (!bytes) {
-    rm_say("out of memory for a copy of %u bytes", pull->size);
-    rm_channel_close(rm_session.channel, 0);
+    rm_session_break("out of memory for a copy from host memory");
     return;
   }
   rm_rows_gather(rows, pull->offset, bytes, pull->size);
@@ -65,14 +68,21 @@ static void send_packed(const rm_rows *rows, const rm_pull *pull) {
   free(bytes);
 }
 
+static bool is_within(const rm_pull *pull, size_t whole) {
+  return pull->tag && pull->size <= RM_BULK_MAX && pull->offset <= whole &&
+         pull->size <= whole - pull->offset;
+}
+
 static void serve_pull(const request *what) {
   const rm_pull *pull = &what->pull;
   rm_pending *slot = rm_pending_find(pull->token, RM_PENDING_PULL);
-  if (!slot) return;
+  const rm_rows *rows = slot ? &slot->host : NULL;
+  size_t whole = rows ? rows->width * rows->rows : 0;
+  if (!rows || !is_within(pull, whole)) {
+    rm_session_break("a request for bytes that no copy has");
+    return;
+  }
   rm_stats_add(&rm_stats()->pulls, 1);
-  const rm_rows *rows = &slot->host;
-  size_t whole = rows->width * rows->rows;
-  if (pull->size > RM_BULK_MAX || pull->offset > whole || pull->size > whole - pull->offset) return;
   if (rows->rows == 1 || rows->pitch == rows->width)
     rm_bulk(rm_session.channel, pull->tag, rows->base + pull->offset, pull->size);
   else
@@ -123,7 +133,7 @@ static bool start(queue *q) {
 static void enqueue(queue *q, request what) {
   item *i = malloc(sizeof *i);
   if (!i) {
-    rm_channel_close(rm_session.channel, 0); /* a dropped request would hang the stream */
+    rm_session_break("out of memory"); /* a dropped one would hang the stream */
     return;
   }
   *i = (item){.what = what};
@@ -145,6 +155,7 @@ void rm_callback_print(const void *text, uint32_t bytes) {
   const char *at = text;
   while (bytes) {
     ssize_t n = write(STDOUT_FILENO, at, bytes);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return;
     at += n, bytes -= (uint32_t)n;
   }

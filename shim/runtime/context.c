@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "context.h"
+#include "memory.h"
 #include "progress.h"
 #include "session.h"
 #include "thread.h"
@@ -191,6 +192,7 @@ CUresult rm_cuCtxDestroy(CUcontext handle) {
   status = rm_call_begin_on(&call, NULL, RM_CALL_ctx_destroy, sizeof(rm_q_ctx_destroy));
   if (status) return status;
   ((rm_q_ctx_destroy *)call.body)->context = context->wire;
+  rm_memory_forget(context); /* before its addresses can be given out anew */
   rm_call_post(&call);
   if (rm_context_current() == context) rm_tls.thread->depth--;
   rm_context_forget(context);

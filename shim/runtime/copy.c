@@ -62,9 +62,22 @@ static rm_rows rows_of(const rm_side *side, size_t width, size_t rows) {
       .base = (char *)(uintptr_t)side->base, .pitch = side->pitch, .width = width, .rows = rows};
 }
 
+/* Of memory that this side knows; the engine checks what it doesn't. */
+static bool fits(const rm_side *side, size_t width, size_t rows) {
+  rm_range range;
+  size_t extent;
+  if (__builtin_mul_overflow(rows - 1, side->pitch, &extent) ||
+      __builtin_add_overflow(extent, width, &extent) || side->base + extent < side->base)
+    return false;
+  if (!side->device || !rm_range_find(side->base, &range) || range.kind != RM_RANGE_DEVICE)
+    return true;
+  return extent <= range.bytes - (side->base - range.base);
+}
+
 CUresult rm_copy(const rm_target *stream, rm_side to, rm_side from, size_t width, size_t rows,
                  bool sync) {
   if (!width || !rows) return CUDA_SUCCESS;
+  if (!fits(&to, width, rows) || !fits(&from, width, rows)) return CUDA_ERROR_INVALID_VALUE;
   if (rows > 1 && to.pitch == width && from.pitch == width) width *= rows, rows = 1;
   rm_rows there = rows_of(&to, width, rows), here = rows_of(&from, width, rows);
   if (to.device && from.device) return copy_device(stream, &to, &from, width, rows);

@@ -116,9 +116,8 @@ static CUresult eager(const rm_target *stream, const rm_side *to, const rm_rows 
 
 static CUresult pulled(const rm_target *stream, const rm_side *to, const rm_rows *from, bool sync) {
   uint64_t token;
-  rm_pending *slot = rm_pending_new(RM_PENDING_PULL, &token, NULL);
+  rm_pending *slot = rm_pending_new(&(rm_pending){.kind = RM_PENDING_PULL, .host = *from}, &token);
   if (!slot) return CUDA_ERROR_OUT_OF_MEMORY;
-  slot->host = *from;
   rm_call call;
   CUresult status = begin(&call, stream, RM_CALL_copy_in_pull, 0);
   if (status) {

@@ -10,13 +10,11 @@
 #define PROGRAM_WAITS 1u
 
 static rm_pending *new_slot(const rm_rows *to, uint64_t *token, rm_outcome *outcome) {
-  rm_pending *slot = rm_pending_new(RM_PENDING_COPY_OUT, token, outcome);
-  if (!slot) return NULL;
-  slot->host = *to;
-  if (to->rows > 1 && to->pitch != to->width && !(slot->staging = malloc(to->width * to->rows))) {
-    rm_pending_end(slot, CUDA_ERROR_OUT_OF_MEMORY);
+  rm_pending what = {.kind = RM_PENDING_COPY_OUT, .host = *to, .outcome = outcome};
+  if (to->rows > 1 && to->pitch != to->width && !(what.staging = malloc(to->width * to->rows)))
     return NULL;
-  }
+  rm_pending *slot = rm_pending_new(&what, token);
+  if (!slot) free(what.staging);
   return slot;
 }
 

@@ -27,13 +27,13 @@ static CUresult enqueue(CUstream handle, CUhostFn function, CUstreamCallback str
   if (!status) status = rm_target_of(handle, &stream);
   if (!status && !function && !stream_function) status = CUDA_ERROR_INVALID_VALUE;
   if (status) return status;
-  rm_pending *slot = rm_pending_new(RM_PENDING_FUNCTION, &token, NULL);
-  if (!slot) return CUDA_ERROR_OUT_OF_MEMORY;
-  slot->function = function;
-  slot->stream_function = stream_function;
-  slot->user = user;
-  slot->stream = handle;
-  return post(slot, token, &stream);
+  rm_pending what = {.kind = RM_PENDING_FUNCTION,
+                     .function = function,
+                     .stream_function = stream_function,
+                     .user = user,
+                     .stream = handle};
+  rm_pending *slot = rm_pending_new(&what, &token);
+  return slot ? post(slot, token, &stream) : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult rm_cuLaunchHostFunc(CUstream stream, CUhostFn function, void *user) {

@@ -62,7 +62,8 @@ CUresult rm_cuMemHostRegister(void *at, size_t bytes, unsigned int flags) {
   CUresult status = current(&context);
   if (status) return status;
   if (flags & CU_MEMHOSTREGISTER_IOMEMORY) return CUDA_ERROR_NOT_SUPPORTED;
-  if (!at || !bytes || flags & ~(unsigned)REGISTER_FLAGS) return CUDA_ERROR_INVALID_VALUE;
+  if (!at || !bytes || (uintptr_t)at + bytes < bytes || flags & ~(unsigned)REGISTER_FLAGS)
+    return CUDA_ERROR_INVALID_VALUE;
   rm_range range = {.base = (uint64_t)(uintptr_t)at,
                     .bytes = bytes,
                     .kind = RM_RANGE_REGISTERED,

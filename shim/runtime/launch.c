@@ -10,6 +10,7 @@
 #include "../generated/records.h"
 
 #define COOPERATIVE 1u
+#define PACKED_MAX 65536u        /* bytes of packed parameters; CUDA allows 32,764 */
 #define SHARED_ALWAYS (48 << 10) /* bytes of shared memory that a kernel gets without asking */
 
 /* Where a launch's parameters are: kernelParams, or one packed buffer. */
@@ -23,7 +24,7 @@ static CUresult unpack_extra(void **extra, arguments *args) {
   for (; *extra != CU_LAUNCH_PARAM_END; extra += 2) {
     if (extra[0] == CU_LAUNCH_PARAM_BUFFER_POINTER)
       args->packed = extra[1];
-    else if (extra[0] == CU_LAUNCH_PARAM_BUFFER_SIZE)
+    else if (extra[0] == CU_LAUNCH_PARAM_BUFFER_SIZE && *(const size_t *)extra[1] <= PACKED_MAX)
       args->bytes = (uint32_t)*(const size_t *)extra[1];
     else
       return CUDA_ERROR_INVALID_VALUE;

@@ -65,7 +65,12 @@ CUresult rm_cuMemFree(CUdeviceptr address) {
   status = rm_call_begin_on(&call, range.context, RM_CALL_mem_free, sizeof(rm_q_mem_free));
   if (status) return status;
   ((rm_q_mem_free *)call.body)->ptr = address;
-  return rm_call_wait(&call, NULL, 0);
+  status = rm_call_wait(&call, NULL, 0);
+  if (status)
+    rm_range_add(&range); /* an earlier call's failure came instead: it can be freed again */
+  else
+    rm_pool_returned(&range);
+  return status;
 }
 
 CUresult rm_cuMemGetInfo(size_t *free_bytes, size_t *total) {

@@ -39,13 +39,15 @@ static void count(enum rm_pending_kind kind, uint32_t by) {
   copies_out_outstanding += kind == RM_PENDING_COPY_OUT ? by : 0;
 }
 
-rm_pending *rm_pending_new(enum rm_pending_kind kind, uint64_t *token, rm_outcome *outcome) {
+rm_pending *rm_pending_new(const rm_pending *what, uint64_t *token) {
   pthread_mutex_lock(&lock);
   rm_pending *slot = take();
   if (slot) {
-    *slot = (rm_pending){.kind = kind, .generation = slot->generation + 1, .outcome = outcome};
+    uint32_t generation = slot->generation + 1;
+    *slot = *what;
+    slot->generation = generation;
     *token = token_of(slot);
-    count(kind, 1);
+    count(what->kind, 1);
   }
   pthread_mutex_unlock(&lock);
   return slot;
@@ -180,8 +182,13 @@ static void scatter(const rm_rows *rows, size_t from, const char *bytes, size_t 
   }
 }
 
+/* An empty message is of no copy: its tag may be anything. */
 void rm_pending_bulk_done(void *user, uint32_t tag, void *where, size_t n) {
   (void)user;
+  if (!n) {
+    rm_session_break("an empty message");
+    return;
+  }
   rm_pending *slot = &slots[tag];
   if (!contiguous(&slot->host)) scatter(&slot->host, slot->moved, where, n);
   slot->moved += n;

@@ -47,9 +47,9 @@ typedef struct rm_pending {
   CUstream stream;
 } rm_pending;
 
-/* A slot of this kind and its token; NULL: none is free. Outcome (if given) must stay where it is
- * until rm_pending_wait returns. */
-rm_pending *rm_pending_new(enum rm_pending_kind kind, uint64_t *token, rm_outcome *outcome);
+/* A slot that holds what is given (its kind and what that needs) and its token; NULL: none is free.
+ * An outcome must stay where it is until rm_pending_wait returns. */
+rm_pending *rm_pending_new(const rm_pending *what, uint64_t *token);
 /* The slot that a token names, NULL if it is gone. */
 rm_pending *rm_pending_find(uint64_t token, enum rm_pending_kind kind);
 /* Ends it: tells the waiter, frees the slot. */

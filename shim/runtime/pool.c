@@ -53,6 +53,11 @@ static void charge(rm_pool *pool, uint64_t bytes) {
   rm_progress_reached(&pool->used_high, used);
 }
 
+void rm_pool_returned(const rm_range *range) {
+  rm_pool *pool = range->owner;
+  if (pool) __atomic_sub_fetch(&pool->used, range->bytes, __ATOMIC_RELAXED);
+}
+
 static CUresult alloc(CUdeviceptr *out, size_t bytes, CUmemoryPool handle, CUstream stream) {
   rm_target target;
   CUresult status = rm_ready();
@@ -89,8 +94,7 @@ CUresult rm_cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
   if (status) return status;
   rm_tls.touched = stream.progress;
   *(rm_q_mem_free_async *)call.body = (rm_q_mem_free_async){.stream = stream.id, .ptr = address};
-  if (range.owner)
-    __atomic_sub_fetch(&((rm_pool *)range.owner)->used, range.bytes, __ATOMIC_RELAXED);
+  rm_pool_returned(&range);
   return rm_call_post(&call);
 }
 

@@ -27,12 +27,20 @@ CUresult rm_cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
   return CUDA_SUCCESS;
 }
 
-/* Everything in it goes, here and on the engine; the handle stays good for the next retain. */
-static CUresult reset(rm_context *context) {
+static CUresult ask_for_reset(rm_context *context) {
   rm_call call;
-  context->sticky = 0;
+  __atomic_store_n(&context->sticky, 0, __ATOMIC_RELAXED);
   CUresult status = rm_call_begin_on(&call, context, RM_CALL_ctx_reset, 0);
-  if (!status) status = rm_call_wait(&call, NULL, 0);
+  if (status) return status;
+  rm_memory_forget(context); /* before its addresses can be given out anew */
+  return rm_call_wait(&call, NULL, 0);
+}
+
+/* Everything in it goes, here and on the engine; the handle stays good for the next retain. An
+ * earlier call's failure may come instead, once: it goes with the context. */
+static CUresult reset(rm_context *context) {
+  CUresult status = ask_for_reset(context);
+  if (status && rm_attached()) status = ask_for_reset(context);
   rm_context_forget(context);
   context->flags = 0;
   return status;
@@ -91,6 +99,5 @@ void rm_context_forget(rm_context *context) {
   at = 0;
   for (rm_module *module; (module = rm_object_each(RM_MODULE, &at));)
     if (module->context == context) rm_module_forget(module);
-  rm_memory_forget(context);
   rm_storage_forget(context);
 }

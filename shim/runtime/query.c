@@ -16,7 +16,7 @@ void rm_progress_learned(rm_progress *progress, uint64_t stamp) {
 static CUresult post_mark(rm_context *context, rm_progress *progress, uint64_t stream_id,
                           uint64_t event_id) {
   uint64_t token;
-  rm_pending *slot = rm_pending_new(RM_PENDING_MARK, &token, NULL);
+  rm_pending *slot = rm_pending_new(&(rm_pending){.kind = RM_PENDING_MARK}, &token);
   if (!slot) return CUDA_SUCCESS; /* too much is outstanding: a later query will try again */
   rm_call call;
   CUresult status = rm_call_begin_on(&call, context, RM_CALL_mark, sizeof(rm_q_mark));

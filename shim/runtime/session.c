@@ -39,17 +39,21 @@ void rm_say(const char *format, ...) {
 /* ---- ends */
 
 static void on_end(void *user, int error, const char *why) {
-  (void)user;
+  (void)user, (void)error;
   int attached = RM_ATTACHED;
-  if (error == RM_ECLOSED ||
-      !__atomic_compare_exchange_n(&rm_session_state, &attached, RM_ENDED, false, __ATOMIC_ACQ_REL,
+  if (!__atomic_compare_exchange_n(&rm_session_state, &attached, RM_ENDED, false, __ATOMIC_ACQ_REL,
                                    __ATOMIC_RELAXED))
-    return;
+    return; /* at exit, or it never began */
   rm_stats_header *stats = rm_stats();
   stats->state = 2;
   snprintf(stats->why, sizeof stats->why, "%s", why ? why : "");
   dprintf(STDERR_FILENO, "remora: %s; CUDA calls fail from now on, start the program again\n",
           why ? why : rm_session.host);
+}
+
+/* There is no channel yet when a server speaks before it was asked anything. */
+void rm_session_break(const char *why) {
+  if (rm_session.channel) rm_channel_end(rm_session.channel, why);
 }
 
 static void at_exit(void) {
@@ -113,7 +117,8 @@ CUresult rm_session_failure(void) {
 }
 
 CUresult rm_ready(void) {
-  if (__builtin_expect(rm_attached() && initialised, 1)) return CUDA_SUCCESS;
+  bool ready = __atomic_load_n(&initialised, __ATOMIC_ACQUIRE);
+  if (__builtin_expect(rm_attached() && ready, 1)) return CUDA_SUCCESS;
   return rm_attached() ? CUDA_ERROR_NOT_INITIALIZED : rm_session_failure();
 }
 

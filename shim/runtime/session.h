@@ -63,6 +63,10 @@ static inline bool rm_is_device_address(uint64_t address) {
 /* Keeps a context-corrupting failure with its context. Returns the status. */
 CUresult rm_note_status(rm_context *context, int32_t status);
 
+/* The engine, or memory, failed in a way that would leave calls waiting for ever: ends the session.
+ */
+void rm_session_break(const char *why);
+
 /* One line on stderr: "remora: HOST:PORT: ...". */
 void rm_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

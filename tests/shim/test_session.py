@@ -28,7 +28,7 @@ def program(folder: Path, name: str) -> Path:
     return library.build(folder / name, f"{DRIVER}/{name}.c", libraries=flags)
 
 
-@pytest.mark.parametrize("name", ["contexts", "copies", "memory", "modules", "streams"])
+@pytest.mark.parametrize("name", ["contexts", "copies", "failures", "memory", "modules", "streams", "stress"])
 def test_calls_give_what_a_driver_gives(server: harness.Server, tmp_path: Path, name: str) -> None:
     result = server.run([str(program(tmp_path, name))], tmp_path).expect_success()
     assert result.output.endswith(f"{name}: done\n")

@@ -1,5 +1,9 @@
 # Contexts: primary ones are retained at first sight, others are made by the client.
 
+cdef enum:
+    CTX_BLOCKING_SYNC = 4       # waits for the device sleep: many sessions share the engine's CPUs
+    CTX_LMEM_RESIZE_TO_MAX = 16
+
 
 cdef int32_t context_get(Session *s, uint64_t id, Context **out) noexcept nogil:
     """The context of an id; a device's primary one is retained when it is first named."""
@@ -66,6 +70,25 @@ cdef int32_t find_device(Session *s, const Call *c, int32_t ordinal, CUdevice *o
     return SUCCESS
 
 
+# The oldest form of cuCtxCreate, which every driver has; cydriver's own follows the newest header.
+ctypedef int32_t (*CreateContext)(CUcontext *, unsigned int, CUdevice) noexcept nogil
+
+
+cdef int32_t context_new(CUdevice device, uint32_t flags, CUcontext *out) noexcept nogil:
+    """A context that is current nowhere. Of the client's flags only those count that change what kernels do."""
+    cdef CUcontext current = NULL
+    cdef void *create = NULL
+    cdef int32_t status = <int32_t>cydriver.cuGetProcAddress(b"cuCtxCreate", &create, 3020, 0, NULL)
+    if status == SUCCESS and create == NULL:
+        status = NOT_SUPPORTED
+    if status == SUCCESS:
+        status = (<CreateContext>create)(out, (flags & CTX_LMEM_RESIZE_TO_MAX) | CTX_BLOCKING_SYNC, device)
+    current_serial()[0] = 0
+    if status == SUCCESS:
+        cydriver.cuCtxPopCurrent(&current)
+    return status
+
+
 cdef int32_t h_ctx_create(Session *s, Call *c, const rm_q_ctx_create *q) noexcept nogil:
     cdef CUcontext handle = NULL
     cdef Context *made = NULL
@@ -74,8 +97,7 @@ cdef int32_t h_ctx_create(Session *s, Call *c, const rm_q_ctx_create *q) noexcep
         return INVALID_VALUE
     if q.device >= s.device_count:
         return 101  # CUDA_ERROR_INVALID_DEVICE
-    status = <int32_t>cydriver.cuCtxCreate(&handle, NULL, q.flags, s.devices[q.device].handle)
-    current_serial()[0] = 0
+    status = context_new(s.devices[q.device].handle, q.flags, &handle)
     if status == SUCCESS:
         pthread_mutex_lock(&s.make_lock)
         status = context_add(s, q.context, q.device, handle, &made)
@@ -108,7 +130,7 @@ cdef void drop_objects(Session *s, Context *context) noexcept nogil:
     id = table_next(&s.events, 1)
     while id < TABLE_LIMIT:
         if (<Event *>table_get(&s.events, id)).ctx == context.id:
-            event_drop(<Event *>table_take(&s.events, id))
+            event_drop(s, <Event *>table_take(&s.events, id))
         id = table_next(&s.events, id + 1)
 
 
@@ -143,10 +165,10 @@ cdef struct SyncJob:
     rm_record call
     uint64_t seq
     uint64_t token      # of a mark; 0 = a waiting call
-    CUevent event       # NULL: the whole context
+    Event *event        # NULL: the whole context
 
 
-cdef int32_t wait_later(Session *s, const rm_record *call, CUevent event, uint64_t token) noexcept nogil:
+cdef int32_t wait_later(Session *s, const rm_record *call, Event *event, uint64_t token) noexcept nogil:
     """Hands a wait for an event (or for all of a context) to a helper."""
     cdef SyncJob *job = <SyncJob *>calloc(1, sizeof(SyncJob))
     if job == NULL:
@@ -155,6 +177,8 @@ cdef int32_t wait_later(Session *s, const rm_record *call, CUevent event, uint64
     job.call = call[0]
     job.event = event
     job.token = token
+    if event != NULL:
+        event_hold(s, event)
     pthread_mutex_lock(&s.lane_lock)
     job.seq = s.issued + 1
     pthread_mutex_unlock(&s.lane_lock)
@@ -169,9 +193,11 @@ cdef void run_sync(void *session, Job *queued) noexcept nogil:
     cdef int32_t status = enter(s, job.call.ctx, &context)
     if status == SUCCESS:
         if job.event != NULL:
-            status = <int32_t>cydriver.cuEventSynchronize(job.event)
+            status = <int32_t>cydriver.cuEventSynchronize(job.event.handle)
         else:
             status = <int32_t>cydriver.cuCtxSynchronize()
+    if job.event != NULL:
+        event_release(s, job.event)
     settle(s, job.seq)
     if job.token:
         send_done(s, job.token, status)

@@ -155,16 +155,23 @@ cdef int32_t copy_in(Session *s, Call *c, const rm_q_copy_in *q, uint64_t extent
 cdef int32_t h_copy_in_pull(Session *s, Call *c, const rm_q_copy_in_pull *q) noexcept nogil:
     cdef uint64_t total = 0
     cdef uint64_t extent = 0
+    cdef Gate *gate
     cdef Target t
     cdef int32_t status
     if not extent_of(q.pitch, q.width, q.rows, &total, &extent):
-        return INVALID_VALUE
+        return RM_BAD_RECORD
+    gate = gate_of(s, c.record.ctx, GATE_PULL, q.token)
+    if gate == NULL:
+        return OUT_OF_MEMORY
     status = target_of(s, c, q.stream, &t)
     if status == SUCCESS:
+        gate.ctx = t.context.id
         status = check_range(s, q.dst, extent)
-    if status == SUCCESS:
-        status = gate_launch(s, &t, GATE_PULL, q.token, q.dst, q.pitch, q.width, q.rows, NULL)
-    return status
+    gate.at = q.dst
+    gate.pitch = q.pitch
+    gate.width = q.width
+    gate.rows = q.rows
+    return gate_ask(s, &t, gate, status)
 
 
 cdef int32_t h_copy_out(Session *s, Call *c, const rm_q_copy_out *q) noexcept nogil:
@@ -244,23 +251,40 @@ cdef int32_t fill_pieces(Piece *piece, const rm_q_copy_out *q, CUstream stream) 
 
 
 cdef int32_t large_out(Session *s, Target *t, const rm_q_copy_out *q) noexcept nogil:
-    """Holds the stream at a gate while a helper moves the data through a few pieces."""
+    """A helper moves the data through a few pieces; a gate holds the stream meanwhile.
+
+    No gate is needed where the program waits: it can queue nothing behind the copy that changes the source.
+    """
+    cdef uint8_t kind = GATE_NONE if q.flags & OUT_WAITS else GATE_LARGE_OUT
     cdef Item *item = item_make(ITEM_LARGE_OUT, q.token)
-    cdef int32_t status
-    if item == NULL:
-        return OUT_OF_MEMORY
-    status = gate_launch(s, t, GATE_LARGE_OUT, q.token, q.src, q.pitch, q.width, q.rows, &item.gate)
+    cdef Gate *gate = gate_of(s, t.context.id, kind, q.token)
+    cdef int32_t status = SUCCESS if item != NULL and gate != NULL else OUT_OF_MEMORY
+    if status == SUCCESS:
+        item.gate = gate
+        gate.kept = True
+        gate.at = q.src
+        gate.pitch = q.pitch
+        gate.width = q.width
+        gate.rows = q.rows
+    if status == SUCCESS and kind == GATE_LARGE_OUT:
+        status = gate_put(s, t, gate)
+    if status == SUCCESS:
+        status = lane_add(s, t, item, False)
+        if status == SUCCESS or kind == GATE_LARGE_OUT:
+            gate = NULL  # not to be dropped: the item's, or one that its stream may still reach
     if status != SUCCESS:
         free(item)
-        return status
-    status = lane_add(s, t, item, False)
-    if status != SUCCESS:
-        free(item)  # the gate stays in the list of gates: its stream may still reach it
+        if gate != NULL:
+            gate_drop(gate)
     return status
 
 
 cdef void finish_large_out(Session *s, Item *item, int32_t status) noexcept nogil:
-    if status == SUCCESS:
+    if status == SUCCESS and item.gate.kind == GATE_NONE:
+        move_out(s, item.gate)
+    if status == SUCCESS or item.gate.kind == GATE_NONE:
+        if status != SUCCESS:
+            item.gate.status = status
         status = item.gate.status
         gate_drop(item.gate)
     send_done(s, item.token, status)

@@ -26,11 +26,12 @@ NVIDIA_FOLDERS = (
     "/usr/lib/aarch64-linux-gnu",
     "/usr/lib",
 )
-TRACES = (
+TRACES = (  # of the shim, beside REMORA_* and library paths; and what would make every posted call wait
     "LD_PRELOAD",
     "TRITON_LIBCUDA_PATH",
     "NUMBA_CUDA_DRIVER",
-)  # of the shim, beside REMORA_* and library paths
+    "CUDA_LAUNCH_BLOCKING",
+)
 KEPT = ("REMORA_SOFTGPU_", "REMORA_LOG")
 
 

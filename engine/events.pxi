@@ -9,9 +9,32 @@ cdef int32_t find_event(Session *s, const Call *c, uint64_t id, CUevent *out) no
     return SUCCESS
 
 
-cdef void event_drop(Event *event) noexcept nogil:
-    cydriver.cuEventDestroy(event.handle)
-    free(event)
+cdef void event_drop(Session *s, Event *event) noexcept nogil:
+    """Destroys an event once no helper waits for it any more."""
+    cdef bint waited
+    pthread_mutex_lock(&s.lane_lock)
+    event.gone = True
+    waited = event.users > 0
+    pthread_mutex_unlock(&s.lane_lock)
+    if not waited:
+        cydriver.cuEventDestroy(event.handle)
+        free(event)
+
+
+cdef void event_hold(Session *s, Event *event) noexcept nogil:
+    pthread_mutex_lock(&s.lane_lock)
+    event.users += 1
+    pthread_mutex_unlock(&s.lane_lock)
+
+
+cdef void event_release(Session *s, Event *event) noexcept nogil:
+    cdef bint last
+    pthread_mutex_lock(&s.lane_lock)
+    event.users -= 1
+    last = event.gone and event.users == 0
+    pthread_mutex_unlock(&s.lane_lock)
+    if last:
+        event_drop(s, event)
 
 
 cdef int32_t h_event_create(Session *s, Call *c, const rm_q_event_create *q) noexcept nogil:
@@ -23,7 +46,7 @@ cdef int32_t h_event_create(Session *s, Call *c, const rm_q_event_create *q) noe
     event.ctx = c.record.ctx
     status = <int32_t>cydriver.cuEventCreate(&event.handle, <unsigned int>q.flags | 1)
     if status == SUCCESS and not table_put(&s.events, q.event, event):
-        event_drop(event)
+        event_drop(s, event)
         return INVALID_HANDLE
     if status != SUCCESS:
         free(event)
@@ -34,7 +57,7 @@ cdef int32_t h_event_destroy(Session *s, Call *c, const rm_q_event_destroy *q) n
     cdef Event *event = <Event *>table_take(&s.events, q.event)
     if event == NULL:
         return INVALID_HANDLE
-    event_drop(event)
+    event_drop(s, event)
     return SUCCESS
 
 
@@ -52,11 +75,11 @@ cdef int32_t h_event_record(Session *s, Call *c, const rm_q_event_record *q) noe
 
 
 cdef int32_t h_event_sync(Session *s, Call *c, const rm_q_event_sync *q) noexcept nogil:
-    cdef CUevent event = NULL
-    cdef int32_t status = find_event(s, c, q.event, &event)
-    if status != SUCCESS:
-        return status
-    status = <int32_t>cydriver.cuEventQuery(event)
+    cdef Event *event = <Event *>table_get(&s.events, q.event)
+    cdef int32_t status
+    if event == NULL:
+        return INVALID_HANDLE
+    status = <int32_t>cydriver.cuEventQuery(event.handle)
     if status == NOT_READY or (status == SUCCESS and s.outs):
         return wait_later(s, c.record, event, 0)
     return status

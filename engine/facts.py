@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import EngineError
 
+DRIVER_LEAST = 12040  # CUDA version of the oldest driver that has every function the engine needs
 MAX_ATTRIBUTES = 256  # of a device; indexed by CUdevice_attribute, unknown ones 0
 
 
@@ -23,13 +24,23 @@ def gather() -> dict[str, Any]:
     from cuda.bindings import driver
 
     _ok(driver.cuInit(0), "cuInit")
+    version = _ok(driver.cuDriverGetVersion(), "cuDriverGetVersion")
+    if version < DRIVER_LEAST:
+        raise EngineError(
+            f"the driver is for CUDA {_dotted(version)}; the engine needs {_dotted(DRIVER_LEAST)} or newer: "
+            "update the NVIDIA driver (550 or newer)"
+        )
     count = _ok(driver.cuDeviceGetCount(), "cuDeviceGetCount")
     if count == 0:
         raise EngineError("the driver has no devices")
     return {
-        "driver_version": _ok(driver.cuDriverGetVersion(), "cuDriverGetVersion"),
+        "driver_version": version,
         "devices": [_device(driver, index) for index in range(count)],
     }
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _device(driver: Any, index: int) -> dict[str, Any]:

@@ -48,6 +48,11 @@ void gate_drop(Gate *gate) {
 void gate_reached(void *arg) {
   Gate *gate = arg;
   Gates *gates = gate->gates;
+  pthread_mutex_lock(&gates->lock);
+  bool given_up = gate->taken;
+  gate->taken = true;
+  pthread_mutex_unlock(&gates->lock);
+  if (given_up) return;
   jobs_push_first(gates->jobs, &gate->job);
   pthread_mutex_lock(&gates->lock);
   while (!gate->open && !gates->ended) pthread_cond_wait(&gates->moved, &gates->lock);
@@ -57,12 +62,38 @@ void gate_reached(void *arg) {
   if (mine) free(gate);
 }
 
+void gate_give_up(Gates *gates, uint64_t token, int32_t status) {
+  pthread_mutex_lock(&gates->lock);
+  Gate *gate = gates->all;
+  while (gate && (gate->token != token || gate->taken || gate->kept)) gate = gate->next;
+  if (gate) {
+    gate->taken = true;
+    gate->status = status;
+  }
+  pthread_mutex_unlock(&gates->lock);
+  if (gate) jobs_push(gates->jobs, &gate->job);
+}
+
+void gate_set_loose(Gate *gate, int32_t status) {
+  gate->taken = gate->loose = true;
+  gate->status = status;
+  jobs_push(gate->gates->jobs, &gate->job);
+}
+
+/* Called with the lock held. */
+static void open_gate(Gate *gate) {
+  gate->open = true;
+  if (!gate->loose) return;
+  unlink_gate(gate);
+  free(gate);
+}
+
 bool gate_answer(Gates *gates, uint64_t token) {
   pthread_mutex_lock(&gates->lock);
   Gate *gate = gates->all;
   while (gate && (gate->kind != GATE_CALLBACK || gate->token != token || gate->open))
     gate = gate->next;
-  if (gate) gate->open = true;
+  if (gate) open_gate(gate);
   pthread_cond_broadcast(&gates->moved);
   pthread_mutex_unlock(&gates->lock);
   return gate != NULL;
@@ -71,7 +102,7 @@ bool gate_answer(Gates *gates, uint64_t token) {
 void gate_open(Gate *gate) {
   Gates *gates = gate->gates;
   pthread_mutex_lock(&gates->lock);
-  gate->open = true;
+  open_gate(gate);
   pthread_cond_broadcast(&gates->moved);
   pthread_mutex_unlock(&gates->lock);
 }

@@ -14,7 +14,8 @@
 
 #define GATES_MAX 65536u /* of one session at a time */
 
-enum GateKind { GATE_CALLBACK, GATE_PULL, GATE_LARGE_OUT };
+/* GATE_NONE: no stream stands at it, it only describes a large copy out. */
+enum GateKind { GATE_CALLBACK, GATE_PULL, GATE_LARGE_OUT, GATE_NONE };
 
 typedef struct Gate {
   Job job; /* pushed when the stream gets here */
@@ -29,8 +30,10 @@ typedef struct Gate {
   int32_t status;                  /* CUresult of the gate's job */
   uint16_t ctx;
   uint8_t kind;
+  bool taken; /* the stream got there, or never will and somebody answers in its place */
   bool open;
-  bool kept; /* freed by whoever made it, not by the stream */
+  bool kept;  /* freed by whoever made it, not by the stream */
+  bool loose; /* in no stream: freed as it opens */
 } Gate;
 
 typedef struct Gates {
@@ -48,6 +51,11 @@ void gates_init(Gates *gates, Jobs *jobs);
 Gate *gate_make(Gates *gates, uint8_t kind, uint64_t token);
 /* The host function (CUhostFn): userData is the gate. */
 void gate_reached(void *gate);
+/* The stream has failed and calls no host functions any more: runs the job of the gate of this
+ * token in its place, with status, if the stream did not get there. */
+void gate_give_up(Gates *gates, uint64_t token, int32_t status);
+/* The gate could not be put on a stream: runs its job with status. */
+void gate_set_loose(Gate *gate, int32_t status);
 /* The peer's host function of this token returned: opens its gate, if there is one. */
 bool gate_answer(Gates *gates, uint64_t token);
 void gate_open(Gate *gate);

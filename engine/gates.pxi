@@ -1,40 +1,58 @@
 # Gates: a stream stands still while the client runs a host function, or while data goes through a few pieces.
 
 
-cdef int32_t gate_launch(Session *s, Target *t, uint8_t kind, uint64_t token, uint64_t at, uint64_t pitch,
-                         uint64_t width, uint64_t rows, Gate **keep) noexcept nogil:
-    """Puts a gate on a stream. With keep, the gate is the caller's to drop once it has been passed."""
+cdef Gate *gate_of(Session *s, uint16_t ctx, uint8_t kind, uint64_t token) noexcept nogil:
+    """A gate that is on no stream yet; NULL: too many of them, or no memory."""
     cdef Gate *gate = gate_make(&s.gates, kind, token)
-    cdef Context *context = NULL
-    cdef int32_t status
     if gate == NULL:
-        return OUT_OF_MEMORY
+        return NULL
     gate.job.run = run_callback if kind == GATE_CALLBACK else run_pull if kind == GATE_PULL else run_large_out
-    gate.ctx = t.context.id
-    gate.at = at
-    gate.pitch = pitch
-    gate.width = width
-    gate.rows = rows
-    gate.kept = keep != NULL
-    if keep != NULL:
-        keep[0] = gate
+    gate.ctx = ctx
     pthread_mutex_lock(&s.lane_lock)
     gate.seq = s.issued + 1
     pthread_mutex_unlock(&s.lane_lock)
-    status = enter(s, t.context.id, &context)
+    return gate
+
+
+cdef int32_t gate_put(Session *s, Target *t, Gate *gate) noexcept nogil:
+    """Puts a gate on a stream; on failure it is still the caller's."""
+    cdef Context *context = NULL
+    cdef int32_t status = enter(s, t.context.id, &context)
     if status == SUCCESS:
         status = <int32_t>cydriver.cuLaunchHostFunc(t.stream, <cydriver.CUhostFn>gate_reached, gate)
+    return status
+
+
+cdef int32_t gate_ask(Session *s, Target *t, Gate *gate, int32_t status) noexcept nogil:
+    """Puts a gate on a stream at which the client is asked for something.
+
+    It is asked in any case, once: also when the stream can't be used (status), or fails before it gets there and,
+    as CUDA defines it, calls no host functions any more. Else the client would wait for ever.
+    """
+    cdef uint64_t token = gate.token
+    cdef Item *item = item_make(ITEM_GATE, token)
+    if status == SUCCESS:
+        status = OUT_OF_MEMORY if item == NULL else gate_put(s, t, gate)
     if status != SUCCESS:
-        gate_drop(gate)
+        gate_set_loose(gate, status)
+    elif lane_add(s, t, item, False) == SUCCESS:
+        return SUCCESS
+    else:
+        gate_give_up(&s.gates, token, UNKNOWN)
+    free(item)
     return status
 
 
 cdef int32_t h_host_func(Session *s, Call *c, const rm_q_host_func *q) noexcept nogil:
     cdef Target t
     cdef int32_t status = target_of(s, c, q.stream, &t)
+    cdef Gate *gate = gate_of(s, c.record.ctx, GATE_CALLBACK, q.token)
+    if gate == NULL:
+        send_callback(s, q.token, OUT_OF_MEMORY)
+        return OUT_OF_MEMORY
     if status == SUCCESS:
-        status = gate_launch(s, &t, GATE_CALLBACK, q.token, 0, 0, 0, 0, NULL)
-    return status
+        gate.ctx = t.context.id
+    return gate_ask(s, &t, gate, status)
 
 
 cdef void run_callback(void *session, Job *job) noexcept nogil:
@@ -45,7 +63,7 @@ cdef void run_callback(void *session, Job *job) noexcept nogil:
     cdef Session *s = <Session *>session
     settle(s, (<Gate *>job).seq)
     rm_expect(s.channel, 1)
-    send_callback(s, (<Gate *>job).token, SUCCESS)
+    send_callback(s, (<Gate *>job).token, (<Gate *>job).status)
 
 
 cdef int32_t copier_of(Session *s, uint16_t ctx, CUstream *out) noexcept nogil:
@@ -71,7 +89,8 @@ cdef void run_pull(void *session, Job *job) noexcept nogil:
     cdef uint64_t total = gate.width * gate.rows
     cdef uint64_t offset = 0
     settle(s, gate.seq)
-    gate.status = copier_of(s, gate.ctx, &stream) if piece != NULL else OUT_OF_MEMORY
+    if gate.status == SUCCESS:
+        gate.status = copier_of(s, gate.ctx, &stream) if piece != NULL else OUT_OF_MEMORY
     while offset < total and piece != NULL and pull_piece(s, gate, piece, offset, stream):
         offset += piece.size
     if piece != NULL:
@@ -99,15 +118,19 @@ cdef bint pull_piece(Session *s, Gate *gate, Piece *piece, uint64_t offset, CUst
 
 
 cdef void run_large_out(void *session, Job *job) noexcept nogil:
-    """The stream is at a large copy out: one piece is filled while the one before is sent."""
-    cdef Session *s = <Session *>session
-    cdef Gate *gate = <Gate *>job
+    """The stream is at a large copy out."""
+    settle(<Session *>session, (<Gate *>job).seq)
+    move_out(<Session *>session, <Gate *>job)
+    gate_open(<Gate *>job)
+
+
+cdef void move_out(Session *s, Gate *gate) noexcept nogil:
+    """Sends device memory: one piece is filled while the one before is sent."""
     cdef Piece *filled = staging_extra(&s.staging)
     cdef Piece *other = staging_extra(&s.staging)
     cdef Piece *swap
     cdef CUstream stream = NULL
     cdef uint64_t offset = 0
-    settle(s, gate.seq)
     gate.status = copier_of(s, gate.ctx, &stream) if filled != NULL and other != NULL else OUT_OF_MEMORY
     if gate.status == SUCCESS:
         gate.status = out_piece(gate, filled, &offset, stream)
@@ -121,12 +144,12 @@ cdef void run_large_out(void *session, Job *job) noexcept nogil:
             gate.status = out_piece(gate, filled, &offset, stream)
         if rm_bulk(s.channel, <uint32_t>gate.token, other.bytes, other.size) != 0 or filled.size == 0:
             break
-    cydriver.cuStreamSynchronize(stream)
+    if stream != NULL:
+        cydriver.cuStreamSynchronize(stream)
     if filled != NULL:
         staging_put(&s.staging, filled)
     if other != NULL:
         staging_put(&s.staging, other)
-    gate_open(gate)
 
 
 cdef int32_t out_piece(Gate *gate, Piece *piece, uint64_t *offset, CUstream stream) noexcept nogil:

@@ -206,6 +206,8 @@ cdef void complete(Session *s, Item *item, int32_t status) noexcept nogil:
         finish_large_out(s, item, status)
     elif item.kind == ITEM_FREE:
         free_now(s, item.token)
+    elif item.kind == ITEM_GATE and status != SUCCESS:
+        gate_give_up(&s.gates, item.token, status)
     give_back(s, item)
 
 

@@ -159,10 +159,7 @@ def unreserve(uint64_t ptr, uint64_t size) -> None:
 
 
 def devices(list parts) -> list:
-    """(ordinal, base, bytes) of each part -> what Handle takes: the driver's handle and granularity as well.
-
-    Waits for the device sleep instead of spinning: many sessions share the engine's CPUs.
-    """
+    """(ordinal, base, bytes) of each part -> what Handle takes: the driver's handle and granularity as well."""
     cdef CUdevice handle
     cdef size_t granule
     cdef cydriver.CUmemAllocationProp prop
@@ -178,6 +175,6 @@ def devices(list parts) -> list:
                 &granule, &prop,
                 cydriver.CUmemAllocationGranularity_flags_enum.CU_MEM_ALLOC_GRANULARITY_MINIMUM) != SUCCESS:
             raise ValueError(f"device {ordinal} has no virtual memory management")
-        cydriver.cuDevicePrimaryCtxSetFlags(handle, 4)  # CU_CTX_SCHED_BLOCKING_SYNC
+        cydriver.cuDevicePrimaryCtxSetFlags(handle, CTX_BLOCKING_SYNC)
         made.append((handle, base, size, max(granule, 2 << 20)))
     return made

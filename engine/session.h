@@ -36,7 +36,17 @@ typedef struct Item {
   uint8_t kind;
 } Item;
 
-enum ItemKind { ITEM_GIVE_BACK, ITEM_OUT, ITEM_LARGE_OUT, ITEM_MARK, ITEM_SYNC, ITEM_FREE };
+/* ITEM_GATE: behind a gate of the same token; only a failure of the stream makes it do something.
+ */
+enum ItemKind {
+  ITEM_GIVE_BACK,
+  ITEM_OUT,
+  ITEM_LARGE_OUT,
+  ITEM_MARK,
+  ITEM_SYNC,
+  ITEM_FREE,
+  ITEM_GATE
+};
 
 /* The items of one stream, oldest first; a helper drains it. Guarded by Session.lane_lock. */
 typedef struct Lane {
@@ -70,6 +80,8 @@ typedef struct Stream {
 typedef struct Event {
   CUevent handle;
   uint16_t ctx;
+  uint32_t users; /* helpers that wait for it; guarded by Session.lane_lock, */
+  bool gone;      /* as is whether the client has destroyed it meanwhile */
 } Event;
 
 typedef struct Function {

@@ -41,6 +41,7 @@ cdef enum:
     NOT_FOUND = 500
     NOT_READY = 600
     NOT_SUPPORTED = 801
+    UNKNOWN = 999
 
 include "reply.pxi"
 include "contexts.pxi"

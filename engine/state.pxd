@@ -64,9 +64,11 @@ cdef extern from "engine/session.h" nogil:
     enum: ITEM_MARK
     enum: ITEM_SYNC
     enum: ITEM_FREE
+    enum: ITEM_GATE
     enum: GATE_CALLBACK
     enum: GATE_PULL
     enum: GATE_LARGE_OUT
+    enum: GATE_NONE
     enum: STAGING_SLAB
     enum: LEDGER_SLOTS
 
@@ -143,12 +145,15 @@ cdef extern from "engine/session.h" nogil:
         uint32_t tag
         int32_t status
         uint16_t ctx
+        uint8_t kind
         bint kept
     ctypedef struct Gates:
         pass
     void gates_init(Gates *gates, Jobs *jobs)
     Gate *gate_make(Gates *gates, uint8_t kind, uint64_t token)
     void gate_reached(void *gate) noexcept
+    void gate_give_up(Gates *gates, uint64_t token, int32_t status)
+    void gate_set_loose(Gate *gate, int32_t status)
     bint gate_answer(Gates *gates, uint64_t token)
     void gate_open(Gate *gate)
     void gate_expect(Gate *gate, Piece *piece)
@@ -195,6 +200,8 @@ cdef extern from "engine/session.h" nogil:
     ctypedef struct Event:
         CUevent handle
         uint16_t ctx
+        uint32_t users
+        bint gone
     ctypedef struct Function:
         CUfunction handle
         CUkernel kernel

@@ -116,13 +116,10 @@ cdef int32_t h_stream_sync(Session *s, Call *c, const rm_q_stream_sync *q) noexc
 cdef int32_t h_mark(Session *s, Call *c, const rm_q_mark *q) noexcept nogil:
     """DONE when the stream (or event) is reached; always sent, with the status when it can't be."""
     cdef Target t
-    cdef CUevent event = NULL
-    cdef Item *item = NULL
+    cdef Event *event = <Event *>table_get(&s.events, q.event)
     cdef int32_t status
     if q.event:
-        status = find_event(s, c, q.event, &event)
-        if status == SUCCESS:
-            status = wait_later(s, c.record, event, q.token)
+        status = wait_later(s, c.record, event, q.token) if event != NULL else INVALID_HANDLE
     else:
         status = target_of(s, c, q.stream, &t)
         if status == SUCCESS and not lane_idle(s, &t):

@@ -161,6 +161,15 @@ def highest(ty: str, shift: bool) -> Model:
     return compute
 
 
+def nth_set_bit(mask: int, base: int, n: int) -> int:
+    n, base = integer(n, "s32"), base & 31
+    if n == 0:
+        return base if mask >> base & 1 else 0xFFFFFFFF
+    places = range(base, 32) if n > 0 else range(base, -1, -1)
+    found = [i for i in places if mask >> i & 1]
+    return found[abs(n) - 1] if abs(n) <= len(found) else 0xFFFFFFFF
+
+
 def bit_cases() -> Iterator[Case]:
     for ty in ("b16", "b32", "b64"):
         n = width(ty)
@@ -181,6 +190,10 @@ def bit_cases() -> Iterator[Case]:
         yield simple(f"bfe.{ty}", ty, 3, field(ty), "", (ty, "u32", "u32"))
         yield simple(f"bfind.{ty}", ty, 1, highest(ty, False), "u32")
         yield simple(f"bfind.shiftamt.{ty}", ty, 1, highest(ty, True), "u32")
+    yield simple("fns.b32", "b32", 3, nth_set_bit)
+    for n in (-9, -2, 2, 5, 16):
+        compute = lambda a, b, n=n: nth_set_bit(a, b, n)  # noqa: E731
+        yield Case(f"fns.b32 {{d}}, {{a}}, {{b}}, {n};", "b32", ("b32", "b32"), compute)
     both = lambda a, b: b << 32 | a  # noqa: E731
     yield simple("shf.l.wrap.b32", "b32", 3, lambda a, b, c: both(a, b) << (c & 31) >> 32 & 0xFFFFFFFF)
     yield simple("shf.r.wrap.b32", "b32", 3, lambda a, b, c: both(a, b) >> (c & 31) & 0xFFFFFFFF)

@@ -109,7 +109,7 @@ def _from_fatbin(image: bytes) -> bytes:
     for part in texts:
         if part.arch <= CAPABILITY and _usable(text := part.unpack()):
             return text
-    targets = ", ".join(sorted({f"sm_{p.arch}" for p in found}, key=str)) or "nothing"
+    targets = ", ".join(f"sm_{arch}" for arch in sorted({p.arch for p in texts or found})) or "nothing"
     if texts:
         raise NoPtxError(f"the image holds PTX, but none for sm_{CAPABILITY} or lower ({targets})")
     raise NoPtxError(
@@ -137,13 +137,28 @@ def _linked(image: bytes) -> Iterator[bytes]:
         place = (place + 8 + size + 7) & ~7
 
 
+def _linked_text(image: bytes, depth: int) -> bytes:
+    """All PTX of a linked image. Parts without any are left out: nvcc adds the device runtime to every link,
+    and what a program really lacks is an undefined symbol later."""
+    texts = []
+    refused: NoPtxError | None = None
+    for one in _linked(image):
+        try:
+            texts.append(ptx_bytes(one, depth + 1))
+        except NoPtxError as error:
+            refused = error
+    if refused and not texts:
+        raise refused
+    return b"\n".join(texts)
+
+
 def ptx_bytes(image: bytes, depth: int = 0) -> bytes:
     """The PTX text of any image."""
     magic = int.from_bytes(image[:4], "little")
     if len(image) > SERVICE_MAX_IMAGE or depth > 4:
         raise ImageError("the image is too large")
     if magic == LINK_MAGIC:
-        return b"\n".join(ptx_bytes(one, depth + 1) for one in _linked(image))
+        return _linked_text(image, depth)
     if magic == FATBIN_MAGIC:
         return _plain_text(_from_fatbin(image))
     if image.startswith(ELF_MAGIC):

@@ -8,7 +8,7 @@ __global__ void add(const float *a, const float *b, float *c, int n) {
 
 __global__ void saxpy(float a, const float *x, float *y, int n) {
   for (int i = blockDim.x * blockIdx.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
-    y[i] = a * x[i] + y[i];
+    y[i] = fmaf(a, x[i], y[i]);
 }
 
 __global__ void scale4(const float4 *in, float4 *out, float s, int n) {

@@ -112,6 +112,39 @@ def bfind(f: FunctionEmitter, x: Instr) -> None:
     f.store(x.args[0], "u32", f.select(f.emit(f"icmp eq {own} {value}, 0"), "i32", "-1", place))
 
 
+@op("fns", "", "b32")
+def fns(f: FunctionEmitter, x: Instr) -> None:
+    """fns d, mask, base, n: the n-th set bit from base upwards (n < 0: downwards; 0: base alone), or -1."""
+    mask, base, n = (f.value(a, "b32") for a in x.args[1:4])
+    down = f.emit(f"icmp slt i32 {n}, 0")
+    flipped = f.call("llvm.bitreverse.i32", "i32", ("i32", mask))
+    mask = f.select(down, "i32", flipped, mask)
+    base = f.select(down, "i32", f.emit(f"sub i32 31, {base}"), base)
+    own = f.emit(f"icmp eq i32 {n}, 0")
+    rank = f.call("llvm.abs.i32", "i32", ("i32", n), ("i1", "false"))
+    rank = f.select(own, "i32", "1", rank)
+    base = f.emit(f"and i32 {base}, 31")
+    place = _place_of_bit(f, f.emit(f"lshr i32 {mask}, {base}"), rank)
+    first = f.emit(f"icmp ne i32 {place}, 0")
+    missing = f.emit(f"or i1 {f.emit(f'icmp slt i32 {place}, 0')}, {f.emit(f'and i1 {own}, {first}')}")
+    place = f.emit(f"add i32 {base}, {place}")
+    place = f.select(down, "i32", f.emit(f"sub i32 31, {place}"), place)
+    f.store(x.args[0], "b32", f.select(missing, "i32", "-1", place))
+
+
+def _place_of_bit(f: FunctionEmitter, word: str, rank: str) -> str:
+    """Where the rank-th (from 1) set bit of a word is, by halving the field; -1 when there are fewer."""
+    enough = f.emit(f"icmp ule i32 {rank}, {f.call('llvm.ctpop.i32', 'i32', ('i32', word))}")
+    place = "0"
+    for width in (16, 8, 4, 2, 1):
+        low = f.emit(f"and i32 {f.emit(f'lshr i32 {word}, {place}')}, {(1 << width) - 1}")
+        count = f.call("llvm.ctpop.i32", "i32", ("i32", low))
+        above = f.emit(f"icmp ugt i32 {rank}, {count}")
+        rank = f.select(above, "i32", f.emit(f"sub i32 {rank}, {count}"), rank)
+        place = f.select(above, "i32", f.emit(f"add i32 {place}, {width}"), place)
+    return f.select(enough, "i32", place, "-1")
+
+
 def _byte(f: FunctionEmitter, operand: Operand) -> str:
     return f.emit(f"and i32 {f.value(operand, 'u32')}, 255")
 

@@ -2,6 +2,8 @@
 
 cdef enum:
     NAME_MAX = 65536
+    LISTED_MAX = 16      # functions told with a load: to read a function's attributes, the driver loads its code
+    LIST_BYTES = 65000   # of a list of functions: one record holds it
     KIND_LIBRARY = 1
     LINKED = 1           # module_load.flags: fat binaries one after another, the linked one first
     LINKED_MAX = 1024    # of them
@@ -110,7 +112,7 @@ cdef int32_t h_module_load(Session *s, Call *c, const rm_q_module_load *q, rm_a_
         return SUCCESS
     if status == SUCCESS:
         a.have = 1
-        status = module_make(s, c, q, image)
+        status = module_make(s, c, q, image, a)
         drop_image(s, q)
     return status
 
@@ -133,7 +135,8 @@ cdef void drop_image(Session *s, const rm_q_module_load *q) noexcept with gil:
     (<object>s.images).close((<const char *>q.hash)[:32])
 
 
-cdef int32_t module_make(Session *s, Call *c, const rm_q_module_load *q, const void *image) noexcept nogil:
+cdef int32_t module_make(
+        Session *s, Call *c, const rm_q_module_load *q, const void *image, rm_a_module_load *a) noexcept nogil:
     cdef Module *module = <Module *>calloc(1, sizeof(Module))
     cdef LinkedImage *linked = NULL
     cdef int32_t status = SUCCESS
@@ -150,10 +153,13 @@ cdef int32_t module_make(Session *s, Call *c, const rm_q_module_load *q, const v
     else:
         status = <int32_t>cydriver.cuModuleLoadData(&module.module, image)
     free(linked)
-    if status == SUCCESS and not table_put(&s.modules, q.module, module):
-        module_close(module)
-        status = INVALID_HANDLE
+    if status == SUCCESS:
+        list_functions(s, c, module, LISTED_MAX, &a.count)
+        if not table_put(&s.modules, q.module, module):
+            module_close(module)
+            status = INVALID_HANDLE
     if status != SUCCESS:
+        free(module.functions)
         free(module)
     return status
 
@@ -220,7 +226,11 @@ cdef int32_t h_function_get(Session *s, Call *c, const rm_q_function_get *q, rm_
     status = function_find(module, name, &found)
     free(name)
     if status == SUCCESS:
-        describe(s, c, &found, a)
+        read_params(&found, <rm_s_param *>(c.answer + c.answer_bytes),
+                    (c.answer_room - c.answer_bytes) // sizeof(rm_s_param))
+        read_attributes(s, c, &found, a.attributes)
+        a.param_count = found.param_count
+        c.answer_bytes += found.param_count * <uint32_t>sizeof(rm_s_param)
         a.index = module.count
         status = function_keep(module, &found)
     if status == SUCCESS:
@@ -239,40 +249,121 @@ cdef int32_t function_find(Module *module, const char *name, Function *out) noex
     return status
 
 
+cdef int32_t functions_of(Module *module, uint32_t most, CUfunction **out, uint32_t *count) noexcept nogil:
+    """All functions of a module, in memory of the caller's; none when there are more than most."""
+    cdef unsigned int there = 0
+    cdef int32_t status
+    if module.library != NULL:
+        status = <int32_t>cydriver.cuLibraryGetKernelCount(&there, module.library)
+    else:
+        status = <int32_t>cydriver.cuModuleGetFunctionCount(&there, module.module)
+    if status != SUCCESS or there == 0 or there > most:
+        return status
+    out[0] = <CUfunction *>calloc(there, sizeof(CUfunction))
+    if out[0] == NULL:
+        return OUT_OF_MEMORY
+    count[0] = there
+    if module.library != NULL:
+        return <int32_t>cydriver.cuLibraryEnumerateKernels(<CUkernel *><void *>out[0], there, module.library)
+    return <int32_t>cydriver.cuModuleEnumerateFunctions(out[0], there, module.module)
+
+
+cdef int32_t list_functions(Session *s, Call *c, Module *module, uint32_t most, uint32_t *listed) noexcept nogil:
+    """Appends all functions to the answer, or none: too many of them, or too much to say."""
+    cdef CUfunction *found = NULL
+    cdef Function function
+    cdef uint32_t count = 0
+    cdef uint32_t start = c.answer_bytes
+    cdef uint32_t kept = module.count
+    cdef uint32_t i
+    cdef int32_t status = functions_of(module, most, &found, &count)
+    for i in range(count):
+        if status != SUCCESS:
+            break
+        memset(&function, 0, sizeof(function))
+        function.owner = module
+        function.handle = found[i]
+        if module.library != NULL:
+            function.kernel = <CUkernel><void *>found[i]
+        status = list_function(s, c, module, &function)
+    free(found)
+    listed[0] = count if status == SUCCESS else 0
+    if status != SUCCESS:
+        c.answer_bytes = start
+        module.count = kept
+    return status
+
+
+cdef int32_t list_function(Session *s, Call *c, Module *module, Function *function) noexcept nogil:
+    cdef rm_s_function *entry = <rm_s_function *>(c.answer + c.answer_bytes)
+    cdef rm_s_param *params = <rm_s_param *>(entry + 1)
+    cdef const char *name = NULL
+    cdef size_t left = LIST_BYTES - c.answer_bytes if c.answer_bytes < LIST_BYTES else 0
+    cdef size_t used
+    cdef int32_t status
+    if left < sizeof(rm_s_function):
+        return OUT_OF_MEMORY
+    if function.kernel != NULL:
+        status = <int32_t>cydriver.cuKernelGetName(&name, function.kernel)
+    else:
+        status = <int32_t>cydriver.cuFuncGetName(&name, function.handle)
+    if status != SUCCESS or name == NULL:
+        return status if status != SUCCESS else NOT_FOUND
+    read_params(function, params, (left - sizeof(rm_s_function)) // sizeof(rm_s_param))
+    used = sizeof(rm_s_function) + function.param_count * sizeof(rm_s_param)
+    if strlen(name) + 8 > left - used:
+        return OUT_OF_MEMORY
+    entry.name_bytes = <uint32_t>strlen(name)
+    entry.param_count = function.param_count
+    entry.index = module.count
+    entry.bytes = <uint32_t>((used + entry.name_bytes + 7) & ~<size_t>7)
+    memcpy(<uint8_t *>entry + used, name, entry.name_bytes)
+    memset(<uint8_t *>entry + used + entry.name_bytes, 0, entry.bytes - used - entry.name_bytes)
+    read_attributes(s, c, function, entry.attributes)
+    c.answer_bytes += entry.bytes
+    return function_keep(module, function)
+
+
+cdef int32_t h_module_list(Session *s, Call *c, const rm_q_module_list *q, rm_a_module_list *a) noexcept nogil:
+    cdef Module *module = <Module *>table_get(&s.modules, q.module)
+    cdef int32_t status
+    if module == NULL:
+        return INVALID_HANDLE
+    status = list_functions(s, c, module, LIST_BYTES // sizeof(rm_s_function), &a.count)
+    return NOT_SUPPORTED if status == OUT_OF_MEMORY else status
+
+
 cdef int32_t param_of(Function *function, size_t index, size_t *offset, size_t *size) noexcept nogil:
     if function.kernel != NULL:
         return <int32_t>cydriver.cuKernelGetParamInfo(function.kernel, index, offset, size)
     return <int32_t>cydriver.cuFuncGetParamInfo(function.handle, index, offset, size)
 
 
-cdef void describe(Session *s, Call *c, Function *function, rm_a_function_get *a) noexcept nogil:
-    """Parameter layout and attributes: all that the client needs to answer for the function by itself."""
-    cdef rm_s_param *params = <rm_s_param *>(c.answer + c.answer_bytes)
-    cdef size_t room = (c.answer_room - c.answer_bytes) // sizeof(rm_s_param)
+cdef void read_params(Function *function, rm_s_param *params, size_t room) noexcept nogil:
+    """Parameter layout; it ends with the first index that the driver refuses."""
     cdef size_t offset = 0
     cdef size_t size = 0
-    cdef int i
     while function.param_count < room and param_of(function, function.param_count, &offset, &size) == SUCCESS:
         params[function.param_count].offset = <uint32_t>offset
         params[function.param_count].size = <uint32_t>size
         function.param_count += 1
         if offset + size > function.param_bytes:
             function.param_bytes = <uint32_t>(offset + size)
-    a.param_count = function.param_count
-    c.answer_bytes += function.param_count * <uint32_t>sizeof(rm_s_param)
-    for i in range(16):
-        attribute_of(s, c, function, i, &a.attributes[i])
 
 
-cdef void attribute_of(Session *s, Call *c, Function *function, int attribute, int32_t *out) noexcept nogil:
+cdef void read_attributes(Session *s, Call *c, Function *function, int32_t *out) noexcept nogil:
+    """By CUfunction_attribute; with the layout, all that the client needs to answer for the function by itself."""
     cdef Context *context = NULL
     cdef CUdevice device = s.devices[0].handle
-    if context_get(s, c.record.ctx, &context) == SUCCESS:
+    cdef int i
+    if c.record.ctx and context_get(s, c.record.ctx, &context) == SUCCESS:
         device = s.devices[context.device].handle
-    if function.kernel != NULL:
-        cydriver.cuKernelGetAttribute(<int *>out, <cydriver.CUfunction_attribute>attribute, function.kernel, device)
-    else:
-        cydriver.cuFuncGetAttribute(<int *>out, <cydriver.CUfunction_attribute>attribute, function.handle)
+    for i in range(16):
+        out[i] = 0
+        if function.kernel != NULL:
+            cydriver.cuKernelGetAttribute(<int *>out + i, <cydriver.CUfunction_attribute>i, function.kernel, device)
+        else:
+            cydriver.cuFuncGetAttribute(<int *>out + i, <cydriver.CUfunction_attribute>i, function.handle)
 
 
 cdef int32_t function_keep(Module *module, Function *function) noexcept nogil:

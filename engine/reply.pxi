@@ -3,9 +3,14 @@
 
 cdef void send_reply(Session *s, const rm_record *call, int32_t status, const void *body, uint32_t size) noexcept nogil:
     cdef rm_record *record = rm_begin(s.channel, <uint32_t>(sizeof(rm_record) + sizeof(rm_reply)) + size)
-    cdef rm_reply *reply = <rm_reply *>(record + 1)
+    cdef rm_reply *reply
+    if record == NULL and size:  # more than a record of the client's small ring holds
+        size = 0
+        status = OUT_OF_MEMORY
+        record = rm_begin(s.channel, <uint32_t>(sizeof(rm_record) + sizeof(rm_reply)))
     if record == NULL:
         return
+    reply = <rm_reply *>(record + 1)
     record.op = RM_OP_REPLY
     record.seq = call.seq
     record.ctx = call.ctx

@@ -42,6 +42,7 @@ cdef int32_t h_copy_device(Session *s, Call *c, const rm_q_copy_device *q) noexc
 cdef int32_t h_image_data(Session *s, Call *c, const rm_q_image_data *q) noexcept nogil
 cdef int32_t h_module_load(Session *s, Call *c, const rm_q_module_load *q, rm_a_module_load *a) noexcept nogil
 cdef int32_t h_module_unload(Session *s, Call *c, const rm_q_module_unload *q) noexcept nogil
+cdef int32_t h_module_list(Session *s, Call *c, const rm_q_module_list *q, rm_a_module_list *a) noexcept nogil
 cdef int32_t h_function_get(Session *s, Call *c, const rm_q_function_get *q, rm_a_function_get *a) noexcept nogil
 cdef int32_t h_function_bind(Session *s, Call *c, const rm_q_function_bind *q) noexcept nogil
 cdef int32_t h_function_set(Session *s, Call *c, const rm_q_function_set *q) noexcept nogil

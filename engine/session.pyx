@@ -8,7 +8,7 @@ objects (except the image store, when a module is loaded).
 """
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strlen
 from cuda.bindings cimport cydriver
 from cuda.bindings.cydriver cimport (
     CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction, CUkernel, CUlibrary, CUmodule, CUstream,

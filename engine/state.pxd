@@ -147,6 +147,7 @@ cdef extern from "engine/session.h" nogil:
         uint16_t ctx
         uint8_t kind
         bint kept
+        bint loose
     ctypedef struct Gates:
         pass
     void gates_init(Gates *gates, Jobs *jobs)

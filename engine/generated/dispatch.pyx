@@ -31,6 +31,7 @@ from remora.engine.session cimport (
     h_function_bind,
     h_function_set,
     h_global_get,
+    h_module_list,
     h_occupancy_clusters,
     h_launch,
     h_host_func,
@@ -226,6 +227,10 @@ cdef int32_t do_cuFuncIsLoaded(Session *s, Call *c) except? RAISED nogil:
     status = find_kernel(s, c, q.function, &function)
     if status: return status
     return cydriver.cuFuncIsLoaded(<cydriver.CUfunctionLoadingState *>&a.state, function)
+
+
+cdef int32_t do_module_list(Session *s, Call *c) except? RAISED nogil:
+    return h_module_list(s, c, <const rm_q_module_list *>(c.record + 1), <rm_a_module_list *>c.answer)
 
 
 cdef int32_t do_cuOccupancyMaxActiveBlocksPerMultiprocessor(Session *s, Call *c) except? RAISED nogil:
@@ -480,6 +485,7 @@ handlers[RM_CALL_cuFuncSetCacheConfig] = <Handler>do_cuFuncSetCacheConfig
 handlers[RM_CALL_cuFuncSetSharedMemConfig] = <Handler>do_cuFuncSetSharedMemConfig
 handlers[RM_CALL_cuFuncLoad] = <Handler>do_cuFuncLoad
 handlers[RM_CALL_cuFuncIsLoaded] = <Handler>do_cuFuncIsLoaded
+handlers[RM_CALL_module_list] = <Handler>do_module_list
 handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor] = <Handler>do_cuOccupancyMaxActiveBlocksPerMultiprocessor
 handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags] = <Handler>do_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
 handlers[RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock] = <Handler>do_cuOccupancyAvailableDynamicSMemPerBlock

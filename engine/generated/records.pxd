@@ -80,6 +80,7 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_CALL_cuFuncSetSharedMemConfig
     enum: RM_CALL_cuFuncLoad
     enum: RM_CALL_cuFuncIsLoaded
+    enum: RM_CALL_module_list
     enum: RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
     enum: RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock
@@ -158,6 +159,8 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_A_SIZE_cuFuncLoad
     enum: RM_Q_SIZE_cuFuncIsLoaded
     enum: RM_A_SIZE_cuFuncIsLoaded
+    enum: RM_Q_SIZE_module_list
+    enum: RM_A_SIZE_module_list
     enum: RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_A_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor
     enum: RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
@@ -302,6 +305,11 @@ cdef extern from "shim/generated/records.h" nogil:
         uint64_t function
     ctypedef struct rm_a_cuFuncIsLoaded:
         int32_t state
+        uint8_t pad0[4]
+    ctypedef struct rm_q_module_list:
+        uint64_t module
+    ctypedef struct rm_a_module_list:
+        uint32_t count
         uint8_t pad0[4]
     ctypedef struct rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor:
         uint64_t func

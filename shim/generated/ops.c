@@ -25,6 +25,7 @@ const rm_op_info rm_op_table[RM_CALL_END] = {
     [RM_CALL_cuFuncSetSharedMemConfig] = {"cuFuncSetSharedMemConfig", RM_MODE_POST, 0, 0, RM_Q_SIZE_cuFuncSetSharedMemConfig, RM_A_SIZE_cuFuncSetSharedMemConfig},
     [RM_CALL_cuFuncLoad] = {"cuFuncLoad", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuFuncLoad, RM_A_SIZE_cuFuncLoad},
     [RM_CALL_cuFuncIsLoaded] = {"cuFuncIsLoaded", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuFuncIsLoaded, RM_A_SIZE_cuFuncIsLoaded},
+    [RM_CALL_module_list] = {"module_list", RM_MODE_CALL, 0, 1, RM_Q_SIZE_module_list, RM_A_SIZE_module_list},
     [RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor] = {"cuOccupancyMaxActiveBlocksPerMultiprocessor", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor, RM_A_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor},
     [RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags] = {"cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, RM_A_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags},
     [RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock] = {"cuOccupancyAvailableDynamicSMemPerBlock", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuOccupancyAvailableDynamicSMemPerBlock, RM_A_SIZE_cuOccupancyAvailableDynamicSMemPerBlock},

@@ -22,7 +22,7 @@ typedef struct rm_op_info {
   uint16_t q_size, a_size;     /* of the structs; 0: none */
 } rm_op_info;
 
-#define RM_TABLE_HASH 0x43c059e4f3402bbfull
+#define RM_TABLE_HASH 0x65cc930111bb1f82ull
 
 enum rm_call_op {
   RM_CALL_cuCtxGetLimit = 64,
@@ -48,6 +48,7 @@ enum rm_call_op {
   RM_CALL_cuFuncSetSharedMemConfig = 91,
   RM_CALL_cuFuncLoad = 92,
   RM_CALL_cuFuncIsLoaded = 93,
+  RM_CALL_module_list = 94,
   RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor = 96,
   RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags = 97,
   RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock = 98,
@@ -358,6 +359,22 @@ typedef struct rm_a_cuFuncIsLoaded {
 _Static_assert(sizeof(rm_a_cuFuncIsLoaded) == RM_A_SIZE_cuFuncIsLoaded, "rm_a_cuFuncIsLoaded");
 _Static_assert(offsetof(rm_a_cuFuncIsLoaded, state) == 0, "rm_a_cuFuncIsLoaded.state");
 _Static_assert(offsetof(rm_a_cuFuncIsLoaded, pad0) == 4, "rm_a_cuFuncIsLoaded.pad0");
+
+#define RM_Q_SIZE_module_list 8
+typedef struct rm_q_module_list {
+  uint64_t module;
+} rm_q_module_list;
+_Static_assert(sizeof(rm_q_module_list) == RM_Q_SIZE_module_list, "rm_q_module_list");
+_Static_assert(offsetof(rm_q_module_list, module) == 0, "rm_q_module_list.module");
+
+#define RM_A_SIZE_module_list 8
+typedef struct rm_a_module_list {
+  uint32_t count;
+  uint8_t pad0[4];
+} rm_a_module_list;
+_Static_assert(sizeof(rm_a_module_list) == RM_A_SIZE_module_list, "rm_a_module_list");
+_Static_assert(offsetof(rm_a_module_list, count) == 0, "rm_a_module_list.count");
+_Static_assert(offsetof(rm_a_module_list, pad0) == 4, "rm_a_module_list.pad0");
 
 #define RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessor 24
 typedef struct rm_q_cuOccupancyMaxActiveBlocksPerMultiprocessor {

@@ -110,12 +110,30 @@ static CUresult from_listing(rm_module *module, const char *name, rm_function **
   return CUDA_ERROR_NOT_FOUND;
 }
 
+/* With the lock held. */
+static CUresult ask_list(rm_module *module) {
+  rm_call call;
+  rm_a_module_list answer;
+  void *listing;
+  uint32_t bytes;
+  CUresult status =
+      rm_call_begin_on(&call, context_of(module), RM_CALL_module_list, sizeof(rm_q_module_list));
+  if (status) return status;
+  ((rm_q_module_list *)call.body)->module = module->object.id;
+  status = rm_call_wait_alloc(&call, &answer, sizeof answer, &listing, &bytes);
+  if (status) return status;
+  free(module->listing);
+  module->listing = listing;
+  module->listing_bytes = bytes;
+  module->listing_count = answer.count;
+  return CUDA_SUCCESS;
+}
+
 CUresult rm_function_list(rm_module *module, rm_function **out, uint32_t capacity,
                           uint32_t *count) {
   size_t at = 0;
-  CUresult status = CUDA_SUCCESS;
-  if (!module->listing_count) return CUDA_ERROR_NOT_SUPPORTED;
   pthread_mutex_lock(&lock);
+  CUresult status = module->listing_count ? CUDA_SUCCESS : ask_list(module);
   *count = 0;
   for (const rm_s_function *e; !status && (e = next_entry(module, &at)); ++*count)
     if (*count < capacity) status = from_entry(module, e, &out[*count]);
@@ -166,6 +184,6 @@ CUresult rm_function_named(rm_module *module, const char *name, rm_function **ou
   *out = linked(module, name, strlen(name));
   if (!*out && module->listing_count) status = from_listing(module, name, out);
   pthread_mutex_unlock(&lock);
-  if (*out || module->listing_count) return status;
+  if (*out || (status && status != CUDA_ERROR_NOT_FOUND)) return status;
   return from_engine(module, name, out);
 }

@@ -16,8 +16,8 @@ void rm_module_forget(rm_module *module);
 /* The function of this name; the same one every time. Waits only for a name that the engine did
  * not tell when the module was loaded. */
 CUresult rm_function_named(rm_module *module, const char *name, rm_function **out);
-/* The functions of the module, if the engine told them: *count of them, the first `capacity` into
- * out. CUDA_ERROR_NOT_SUPPORTED if it did not. */
+/* The functions of the module: *count of them, the first `capacity` into out. Waits, once, if the
+ * engine did not tell them as the module was loaded. */
 CUresult rm_function_list(rm_module *module, rm_function **out, uint32_t capacity, uint32_t *count);
 void rm_function_forget(rm_function *function);
 

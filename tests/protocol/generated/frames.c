@@ -221,6 +221,12 @@ static void frame_cuFuncIsLoaded(void) {
   print_out("state", &state, sizeof state);
 }
 
+static void frame_module_list(void) {
+  rm_q_module_list q = {0};
+  q.module = 0x807060504030201ull;
+  print_operation(RM_CALL_module_list, &q, sizeof q);
+}
+
 static void frame_cuOccupancyMaxActiveBlocksPerMultiprocessor(void) {
   static const uint8_t answer[] = {1, 2, 3, 4, 0, 0, 0, 0};
   reply = answer;
@@ -487,6 +493,7 @@ int main(void) {
   frame_cuFuncSetSharedMemConfig();
   frame_cuFuncLoad();
   frame_cuFuncIsLoaded();
+  frame_module_list();
   frame_cuOccupancyMaxActiveBlocksPerMultiprocessor();
   frame_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags();
   frame_cuOccupancyAvailableDynamicSMemPerBlock();

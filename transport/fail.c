@@ -37,8 +37,8 @@ static bool keep_first(rm_channel *ch, int error, const char *why) {
 int rm_fail_text(rm_channel *ch, int error, const char *bye, const char *why) {
   if (rm_ended(ch) || !keep_first(ch, error, why)) return rm_load(&ch->error);
   if (bye) rm_say_bye(ch, bye);
-  wake_all(ch);
   if (ch->events.on_end) ch->events.on_end(ch->user, ch->error, ch->why);
+  wake_all(ch); /* a waiter may end its process: the reason has been told by then */
   return ch->error;
 }
 

@@ -48,7 +48,7 @@ CUresult rm_cuMemAllocHost(void **out, size_t bytes) {
 /* Copies that are under way still need the memory. */
 CUresult rm_cuMemFreeHost(void *at) {
   rm_range range;
-  CUresult status = rm_ready();
+  CUresult status = rm_in_callback() ? CUDA_ERROR_NOT_PERMITTED : rm_ready();
   if (status) return status;
   if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_HOST, &range))
     return CUDA_ERROR_INVALID_VALUE;
@@ -74,7 +74,7 @@ CUresult rm_cuMemHostRegister(void *at, size_t bytes, unsigned int flags) {
 
 CUresult rm_cuMemHostUnregister(void *at) {
   rm_range range;
-  CUresult status = rm_ready();
+  CUresult status = rm_in_callback() ? CUDA_ERROR_NOT_PERMITTED : rm_ready();
   if (status) return status;
   if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_REGISTERED, &range))
     return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;

@@ -7,6 +7,7 @@
 #include "pending.h"
 #include "progress.h"
 #include "session.h"
+#include "thread.h"
 
 #define SLOTS (1u << 16)
 #define LOOK_AGAIN_MS 50 /* whether the session has ended meanwhile */
@@ -14,7 +15,7 @@
 static rm_pending slots[SLOTS]; /* slot 0 stays empty */
 static uint32_t slots_used = 1, slots_free;
 static uint32_t functions_outstanding, copies_out_outstanding;
-static uint32_t drains; /* threads in rm_pending_drain */
+static uint32_t sleepers; /* threads in wait_for_an_end */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 
@@ -39,9 +40,30 @@ static void count(enum rm_pending_kind kind, uint32_t by) {
   copies_out_outstanding += kind == RM_PENDING_COPY_OUT ? by : 0;
 }
 
+/* Not rm_wait: a pull ends on the thread that sends its bytes, which wakes no reader. */
+static void wait_for_an_end(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += LOOK_AGAIN_MS * 1000000;
+  until.tv_sec += until.tv_nsec / 1000000000;
+  until.tv_nsec %= 1000000000;
+  sleepers++;
+  pthread_cond_timedwait(&ended, &lock, &until);
+  sleepers--;
+}
+
+/* A stream may have more work queued than there are slots: then the program waits, as it would for
+ * a full queue of a device. A query never waits. */
+static rm_pending *take_or_wait(enum rm_pending_kind kind) {
+  rm_pending *slot;
+  bool waits = kind != RM_PENDING_MARK && !rm_in_callback();
+  while (!(slot = take()) && waits && rm_attached()) wait_for_an_end();
+  return slot;
+}
+
 rm_pending *rm_pending_new(const rm_pending *what, uint64_t *token) {
   pthread_mutex_lock(&lock);
-  rm_pending *slot = take();
+  rm_pending *slot = take_or_wait(what->kind);
   if (slot) {
     uint32_t generation = slot->generation + 1;
     *slot = *what;
@@ -81,7 +103,7 @@ static void end(rm_pending *slot, int32_t status) {
   slot->kind = RM_PENDING_FREE;
   slot->next_free = slots_free;
   slots_free = (uint32_t)(slot - slots);
-  if (drains) pthread_cond_broadcast(&ended);
+  if (sleepers) pthread_cond_broadcast(&ended);
   if (outcome) {
     outcome->status = status;
     rm_wake(rm_session.channel, &outcome->waiter);
@@ -136,22 +158,10 @@ static rm_pending *copy_within(const char *base, size_t bytes) {
   return NULL;
 }
 
-/* Not rm_wait: a pull ends on the thread that sends its bytes, which wakes no reader. */
-static void wait_for_an_end(void) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += LOOK_AGAIN_MS * 1000000;
-  until.tv_sec += until.tv_nsec / 1000000000;
-  until.tv_nsec %= 1000000000;
-  pthread_cond_timedwait(&ended, &lock, &until);
-}
-
 CUresult rm_pending_drain(const void *base, size_t bytes) {
   rm_flush(rm_session.channel);
   pthread_mutex_lock(&lock);
-  drains++;
   while (rm_attached() && copy_within(base, bytes)) wait_for_an_end();
-  drains--;
   pthread_mutex_unlock(&lock);
   return rm_attached() ? CUDA_SUCCESS : rm_session_failure();
 }

@@ -47,7 +47,8 @@ typedef struct rm_pending {
   CUstream stream;
 } rm_pending;
 
-/* A slot that holds what is given (its kind and what that needs) and its token; NULL: none is free.
+/* A slot that holds what is given (its kind and what that needs) and its token. Waits for one to
+ * come free, but for a mark or in a host function: then NULL. NULL too when the session has ended.
  * An outcome must stay where it is until rm_pending_wait returns. */
 rm_pending *rm_pending_new(const rm_pending *what, uint64_t *token);
 /* The slot that a token names, NULL if it is gone. */

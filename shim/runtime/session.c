@@ -38,17 +38,18 @@ void rm_say(const char *format, ...) {
 
 /* ---- ends */
 
+/* The state changes last: an exit under way waits for the line. */
 static void on_end(void *user, int error, const char *why) {
   (void)user, (void)error;
   int attached = RM_ATTACHED;
-  if (!__atomic_compare_exchange_n(&rm_session_state, &attached, RM_ENDED, false, __ATOMIC_ACQ_REL,
-                                   __ATOMIC_RELAXED))
-    return; /* at exit, or it never began */
+  if (!rm_attached()) return; /* at exit, or it never began */
   rm_stats_header *stats = rm_stats();
   stats->state = 2;
   snprintf(stats->why, sizeof stats->why, "%s", why ? why : "");
   dprintf(STDERR_FILENO, "remora: %s; CUDA calls fail from now on, start the program again\n",
           why ? why : rm_session.host);
+  __atomic_compare_exchange_n(&rm_session_state, &attached, RM_ENDED, false, __ATOMIC_ACQ_REL,
+                              __ATOMIC_RELAXED);
 }
 
 /* There is no channel yet when a server speaks before it was asked anything. */
@@ -56,7 +57,16 @@ void rm_session_break(const char *why) {
   if (rm_session.channel) rm_channel_end(rm_session.channel, why);
 }
 
+/* A program that ends because its calls fail ends before it was said why. */
+static void let_end_be_told(void) {
+  for (int ms = 0; ms < EXIT_DRAIN_MS && rm_attached(); ms++) {
+    if (!rm_channel_error(rm_session.channel, NULL)) return;
+    usleep(1000);
+  }
+}
+
 static void at_exit(void) {
+  if (rm_attached()) let_end_be_told();
   if (!rm_attached()) return;
   set_state(RM_EXITING);
   rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);

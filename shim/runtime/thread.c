@@ -68,6 +68,8 @@ rm_thread *rm_thread_self(void) { return rm_tls.thread ? rm_tls.thread : thread_
 
 rm_thread *rm_thread_at(uint16_t id) { return __atomic_load_n(&threads[id], __ATOMIC_ACQUIRE); }
 
+bool rm_in_callback(void) { return rm_tls.thread && rm_tls.thread->in_callback; }
+
 rm_context *rm_context_current(void) {
   rm_thread *thread = rm_tls.thread;
   return thread && thread->depth ? thread->stack[thread->depth - 1] : NULL;

@@ -40,6 +40,9 @@ rm_thread *rm_thread_self(void);
 /* The thread with this id, NULL if there never was one. For the reader. */
 rm_thread *rm_thread_at(uint16_t id);
 
+/* Whether this thread runs a host function, which may make no calls and must not wait. */
+bool rm_in_callback(void);
+
 /* The current context, NULL if none. */
 rm_context *rm_context_current(void);
 

@@ -94,6 +94,11 @@ static void *exits(void *user) {
   exit(*(int *)user);
 }
 
+static void exits_in_callback(void *user) {
+  puts("endings: done");
+  exit(*(int *)user);
+}
+
 static void *works_and_goes(void *user) {
   (void)user;
   OK(cuCtxSetCurrent(context));
@@ -126,6 +131,11 @@ int main(int argc, char **argv) {
   if (!strcmp(which, "exit-elsewhere")) {
     pthread_create(&thread, NULL, exits, &status);
     pthread_join(thread, NULL);
+  }
+  if (!strcmp(which, "exit-in-callback")) {
+    OK(cuLaunchHostFunc(NULL, exits_in_callback, &status));
+    cuCtxSynchronize(); /* ended by the exit */
+    pause();
   }
   if (!strcmp(which, "unsynchronised"))
     for (int i = 0; i < 1000; i++) OK(cuMemsetD8Async(d, 1, 1 << 20, NULL));

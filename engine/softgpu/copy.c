@@ -82,6 +82,43 @@ static void stage(copy_command *k) {
   c->from_slice = in.to_slice;
 }
 
+/* ---- a copy of the default stream that touches another device is in order with all work of both
+ */
+
+static CUresult run_nothing(sg_command *command) {
+  (void)command;
+  return CUDA_SUCCESS;
+}
+
+/* The default stream of the device that the memory is of, if that is not the context's own. */
+static sg_queue *other_default(const sg_context *here, uintptr_t address) {
+  sg_range range;
+  if (!sg_memory_find(address, &range) || !range.device || range.device == here->device)
+    return NULL;
+  if (range.kind == SG_RANGE_HOST || range.kind == SG_RANGE_REGISTERED) return NULL;
+  return range.device->primary->active ? range.device->primary->legacy : NULL;
+}
+
+/* Lets the queue wait for all that the other has to do, its blocking streams included. */
+static CUresult wait_for_other(sg_queue *queue, sg_queue *other) {
+  if (!other) return CUDA_SUCCESS;
+  sg_command *mark = sg_command_new(sizeof *mark, run_nothing);
+  if (!mark) return CUDA_ERROR_OUT_OF_MEMORY;
+  return sg_queue_post_wait(queue, other, sg_queue_post(other, mark));
+}
+
+/* Posts the command, or waits for it; the others' later work comes after it. */
+static CUresult post_between(sg_queue *queue, sg_command *command, sg_queue *others[2],
+                             bool waits) {
+  CUresult r = wait_for_other(queue, others[0]);
+  if (r == CUDA_SUCCESS) r = wait_for_other(queue, others[1]);
+  if (waits) return sg_queue_run(queue, command);
+  uint64_t place = sg_queue_post(queue, command);
+  for (int i = 0; i < 2 && r == CUDA_SUCCESS; i++)
+    if (others[i]) r = sg_queue_post_wait(others[i], queue, place);
+  return r;
+}
+
 CUresult sg_copy_post(CUstream stream, const sg_copy *copy, sg_when when) {
   sg_context *context;
   sg_queue *queue;
@@ -97,7 +134,10 @@ CUresult sg_copy_post(CUstream stream, const sg_copy *copy, sg_when when) {
   copy_command *k = new_command(&c, stages ? bytes : 0);
   if (!k) return CUDA_ERROR_OUT_OF_MEMORY;
   if (stages) stage(k);
-  if (waits) return sg_queue_run(queue, &k->head);
-  sg_queue_post(queue, &k->head);
-  return CUDA_SUCCESS;
+  sg_queue *others[2] = {NULL, NULL};
+  if (queue == context->legacy) {
+    others[0] = other_default(context, c.from);
+    others[1] = other_default(context, c.to);
+  }
+  return post_between(queue, &k->head, others, waits);
 }

@@ -23,10 +23,7 @@ COMPILERS = 2  # at once: each takes a core and several hundred MiB
 # What does not hold yet, and why: (program, how it is run) -> reason. A program that passes nevertheless
 # fails the test, so that its line is removed.
 GEOMETRY = "a grid or block beyond the limits is cudaErrorInvalidValue, not cudaErrorInvalidConfiguration"
-PEERS = "a copy between devices does not wait for the source device's work"
 KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    ("copies_between_devices", "direct"): PEERS,
-    ("copies_between_devices", "remote"): PEERS,
     ("copy_then_stream", "remote"): "a returned copy to the device is not ordered before other streams' work",
     ("launch_configuration", "direct"): GEOMETRY,
     ("launch_configuration", "remote"): GEOMETRY,

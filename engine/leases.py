@@ -66,7 +66,7 @@ class Leases:
                 self.made, secrets.token_urlsafe(24), program, parts, Account([part.memory for part in parts])
             )
             for part in parts:
-                self.gpus[part.gpu].held[lease.number] = part.memory
+                self.gpus[part.gpu].held[lease.number] = part.memory + self.gpus[part.gpu].context
             self.all[lease.number] = lease
             return lease
 

@@ -20,7 +20,8 @@ class Gpu:
     name: str
     uuid: str
     memory: int  # bytes
-    held: dict[int, int] = field(default_factory=dict)  # lease -> bytes
+    context: int = 0  # bytes that a program's CUDA context takes beside what the program allocates
+    held: dict[int, int] = field(default_factory=dict)  # lease -> bytes, its context's among them
 
     @property
     def free(self) -> int:
@@ -58,12 +59,20 @@ def check(wish: Wish, most: int) -> None:
 
 
 def share(wish: Wish, gpu: Gpu) -> int:
-    """Bytes of this GPU that the wish comes to."""
+    """Bytes of this GPU that the program will see.
+
+    A context comes out of a fraction, so that fractions add up to a GPU; MiB asked for are the program's own.
+    """
     if wish.mem_mib is not None:
         return wish.mem_mib * MIB
     if wish.fraction is not None:
-        return round(gpu.memory * wish.fraction) // MIB * MIB
-    return gpu.memory
+        return round(gpu.memory * wish.fraction) // MIB * MIB - gpu.context
+    return gpu.memory - gpu.context
+
+
+def cost(wish: Wish, gpu: Gpu) -> int:
+    """Bytes of this GPU that the wish takes up."""
+    return share(wish, gpu) + gpu.context
 
 
 def place(wish: Wish, gpus: list[Gpu]) -> list[Part]:
@@ -73,7 +82,9 @@ def place(wish: Wish, gpus: list[Gpu]) -> list[Part]:
     """
     check(wish, len(gpus))
     fitting = sorted(
-        (gpu.free - share(wish, gpu), gpu.index, gpu) for gpu in gpus if share(wish, gpu) <= gpu.free
+        (gpu.free - cost(wish, gpu), gpu.index, gpu)
+        for gpu in gpus
+        if share(wish, gpu) >= MIB and cost(wish, gpu) <= gpu.free
     )
     if len(fitting) < wish.gpus:
         raise EngineError(shortage(wish, gpus, len(fitting)))
@@ -83,8 +94,11 @@ def place(wish: Wish, gpus: list[Gpu]) -> list[Part]:
 
 def shortage(wish: Wish, gpus: list[Gpu], fitting: int) -> str:
     """One line for people: what is free, and what to ask for instead."""
-    need = max(share(wish, gpu) for gpu in gpus) // MIB
+    need = max(cost(wish, gpu) for gpu in gpus) // MIB
+    context = max(gpu.context for gpu in gpus) // MIB
     free = ", ".join(f"GPU {gpu.index}: {gpu.free // MIB} of {gpu.memory // MIB} MiB free" for gpu in gpus)
+    beside = f", {context} of it for a CUDA context" if context else ""
     return (
-        f"{wish.gpus} x {need} MiB asked for, {fitting} GPUs have that free ({free}); ask for less: -p or -m"
+        f"{wish.gpus} x {need} MiB asked for{beside}, {fitting} GPUs have that free ({free}); "
+        "ask for another size: -p or -m"
     )

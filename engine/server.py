@@ -30,6 +30,7 @@ from .partition import Gpu, Wish
 from .workers import Worker, Workers
 
 log = logging.getLogger("remora.engine")
+COMPUTE_MODE = 20  # CU_DEVICE_ATTRIBUTE_COMPUTE_MODE; 0 is the default, shared one
 
 
 @dataclass
@@ -107,8 +108,10 @@ class Server:
             raise
         self.images = Path(tempfile.mkdtemp(prefix="remora-images-"))
         self.gpus = [
-            Gpu(i, d["name"], d["uuid"], d["memory"]) for i, d in enumerate(self.workers.facts["devices"])
+            Gpu(i, d["name"], d["uuid"], d["memory"], self._context_bytes())
+            for i, d in enumerate(self.workers.facts["devices"])
         ]
+        self._warn_of_exclusive_gpus()
         self.leases = Leases(self.gpus)
         threading.Thread(target=self._accept, args=(self.listener,), name="accept", daemon=True).start()
         log.info(
@@ -119,6 +122,21 @@ class Server:
             len(self.gpus),
             ", ".join(f"{gpu.name} {gpu.memory >> 20} MiB" for gpu in self.gpus),
         )
+
+    def _context_bytes(self) -> int:
+        """Device memory of a context: a software GPU's costs none."""
+        return settings.CONTEXT_MIB << 20 if self.driver == "nvidia" else 0
+
+    def _warn_of_exclusive_gpus(self) -> None:
+        for gpu, facts in zip(self.gpus, self.workers.facts["devices"], strict=True):
+            mode = facts["attributes"][COMPUTE_MODE] if len(facts["attributes"]) > COMPUTE_MODE else 0
+            if mode:
+                log.warning(
+                    "GPU %d is in an exclusive or prohibited compute mode: at most one program can use it; "
+                    "nvidia-smi -i %d -c DEFAULT ends that",
+                    gpu.index,
+                    gpu.index,
+                )
 
     def stop(self) -> None:
         """Ends every session and worker. Does nothing the second time."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from remora.engine.account import Account
 from remora.engine.errors import EngineError
 from remora.engine.leases import Leases
-from remora.engine.partition import MIB, Gpu, Wish, place, share
+from remora.engine.partition import MIB, Gpu, Part, Wish, place, share
 
 
 def gpus(*sizes_mib: int) -> list[Gpu]:
@@ -47,6 +47,33 @@ def test_share(wish: Wish, mib: int) -> None:
 def test_wishes_that_cannot_be(wish: Wish) -> None:
     with pytest.raises(EngineError):
         place(wish, gpus(1000, 1000))
+
+
+def on_a_card() -> Gpu:
+    return Gpu(0, "card", "0" * 32, 10_000 * MIB, context=500 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("wish", "mib"),
+    [(Wish(), 9500), (Wish(fraction=0.25), 2000), (Wish(mem_mib=7), 7), (Wish(mem_mib=9500), 9500)],
+)
+def test_a_context_has_its_place_beside_the_program(wish: Wish, mib: int) -> None:
+    assert place(wish, [on_a_card()]) == [Part(0, mib * MIB)]
+
+
+def test_fractions_add_up_to_a_gpu_with_its_contexts() -> None:
+    leases = Leases([on_a_card()])
+    for _ in range(4):
+        leases.make(Wish(fraction=0.25), "test")
+    assert leases.gpus[0].free == 0
+    with pytest.raises(EngineError, match="CUDA context"):
+        leases.make(Wish(mem_mib=1), "test")
+
+
+@pytest.mark.parametrize("wish", [Wish(fraction=0.05), Wish(mem_mib=9501)])
+def test_no_room_for_a_context(wish: Wish) -> None:
+    with pytest.raises(EngineError, match="500 of it for a CUDA context"):
+        place(wish, [on_a_card()])
 
 
 def test_small_parts_leave_whole_gpus_whole() -> None:

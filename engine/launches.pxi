@@ -78,8 +78,34 @@ cdef int32_t launch_with(Function *function, const rm_q_launch *q, const uint8_t
     config.sharedMemBytes = q.shared
     config.hStream = stream
     config.attrs = all
-    config.numAttrs = q.attr_count + (q.flags & 1)
+    config.numAttrs = q.attr_count + (1 if q.flags & 1 and not cooperative(all, q.attr_count) else 0)
     return <int32_t>cydriver.cuLaunchKernelEx(&config, function.handle, NULL, extra)
+
+
+cdef bint cooperative(const cydriver.CUlaunchAttribute *attributes, uint32_t count) noexcept nogil:
+    cdef uint32_t i
+    for i in range(count):
+        if attributes[i].id == cydriver.CUlaunchAttributeID_enum.CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+            return True
+    return False
+
+
+cdef int32_t h_tensor_map_tiled(
+        Session *s, Call *c, const rm_q_tensor_map_tiled *q, rm_a_tensor_map_tiled *a) noexcept nogil:
+    """A descriptor of tiles for the device's copy engine, which kernels take as a parameter."""
+    cdef cydriver.CUtensorMap made
+    cdef int32_t status = INVALID_VALUE
+    if 1 <= q.rank <= 5:
+        status = check_range(s, q.address, 1)
+    if status == SUCCESS:
+        status = <int32_t>cydriver.cuTensorMapEncodeTiled(
+            &made, <cydriver.CUtensorMapDataType>q.type, q.rank, <void *>q.address, <cydriver.cuuint64_t *>q.dims,
+            <cydriver.cuuint64_t *>q.strides, <cydriver.cuuint32_t *>q.box, <cydriver.cuuint32_t *>q.steps,
+            <cydriver.CUtensorMapInterleave>q.interleave, <cydriver.CUtensorMapSwizzle>q.swizzle,
+            <cydriver.CUtensorMapL2promotion>q.promotion, <cydriver.CUtensorMapFloatOOBfill>q.fill)
+    if status == SUCCESS:
+        memcpy(a.map, &made, sizeof(a.map))
+    return status
 
 
 cdef int32_t h_occupancy_clusters(

@@ -49,6 +49,8 @@ cdef int32_t h_function_set(Session *s, Call *c, const rm_q_function_set *q) noe
 cdef int32_t h_global_get(Session *s, Call *c, const rm_q_global_get *q, rm_a_global_get *a) noexcept nogil
 cdef int32_t h_occupancy_clusters(
     Session *s, Call *c, const rm_q_occupancy_clusters *q, rm_a_occupancy_clusters *a) noexcept nogil
+cdef int32_t h_tensor_map_tiled(
+    Session *s, Call *c, const rm_q_tensor_map_tiled *q, rm_a_tensor_map_tiled *a) noexcept nogil
 cdef int32_t h_launch(Session *s, Call *c, const rm_q_launch *q) noexcept nogil
 cdef int32_t h_stream_create(Session *s, Call *c, const rm_q_stream_create *q) noexcept nogil
 cdef int32_t h_stream_destroy(Session *s, Call *c, const rm_q_stream_destroy *q) noexcept nogil

@@ -17,8 +17,8 @@ READY_SECONDS = 60.0  # a cold driver on a large machine takes many seconds to i
 STOP_SECONDS = 3.0  # between asking workers to end and killing them
 SPARES = 1  # warm workers kept: driver loaded and initialised, no context, no device memory
 
-# Device memory that an NVIDIA context takes beside what a program allocates (others measured 250-600 MiB):
-# kept free for each lease, so that partitions can be filled to the last byte. REMORA_CONTEXT_MIB overrides it.
+# Device memory that an NVIDIA context takes beside what a program allocates (others measured 250-600 MiB).
+# Kept free for each lease, so that partitions can be filled to the last byte; REMORA_CONTEXT_MIB overrides.
 CONTEXT_MIB = int(os.environ.get("REMORA_CONTEXT_MIB", "512"))
 
 RING_BYTES = 4 << 20  # of each ring; a client may ask for less

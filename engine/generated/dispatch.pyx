@@ -33,6 +33,7 @@ from remora.engine.session cimport (
     h_global_get,
     h_module_list,
     h_occupancy_clusters,
+    h_tensor_map_tiled,
     h_launch,
     h_host_func,
     h_mem_alloc,
@@ -267,6 +268,10 @@ cdef int32_t do_occupancy_clusters(Session *s, Call *c) except? RAISED nogil:
     return h_occupancy_clusters(s, c, <const rm_q_occupancy_clusters *>(c.record + 1), <rm_a_occupancy_clusters *>c.answer)
 
 
+cdef int32_t do_tensor_map_tiled(Session *s, Call *c) except? RAISED nogil:
+    return h_tensor_map_tiled(s, c, <const rm_q_tensor_map_tiled *>(c.record + 1), <rm_a_tensor_map_tiled *>c.answer)
+
+
 cdef int32_t do_launch(Session *s, Call *c) except? RAISED nogil:
     return h_launch(s, c, <const rm_q_launch *>(c.record + 1))
 
@@ -490,6 +495,7 @@ handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessor] = <Handler>do_cuOc
 handlers[RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags] = <Handler>do_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
 handlers[RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock] = <Handler>do_cuOccupancyAvailableDynamicSMemPerBlock
 handlers[RM_CALL_occupancy_clusters] = <Handler>do_occupancy_clusters
+handlers[RM_CALL_tensor_map_tiled] = <Handler>do_tensor_map_tiled
 handlers[RM_CALL_launch] = <Handler>do_launch
 handlers[RM_CALL_host_func] = <Handler>do_host_func
 handlers[RM_CALL_mem_alloc] = <Handler>do_mem_alloc

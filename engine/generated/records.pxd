@@ -85,6 +85,7 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
     enum: RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock
     enum: RM_CALL_occupancy_clusters
+    enum: RM_CALL_tensor_map_tiled
     enum: RM_CALL_launch
     enum: RM_CALL_host_func
     enum: RM_CALL_mem_alloc
@@ -169,6 +170,8 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_A_SIZE_cuOccupancyAvailableDynamicSMemPerBlock
     enum: RM_Q_SIZE_occupancy_clusters
     enum: RM_A_SIZE_occupancy_clusters
+    enum: RM_Q_SIZE_tensor_map_tiled
+    enum: RM_A_SIZE_tensor_map_tiled
     enum: RM_Q_SIZE_launch
     enum: RM_A_SIZE_launch
     enum: RM_Q_SIZE_host_func
@@ -346,6 +349,20 @@ cdef extern from "shim/generated/records.h" nogil:
     ctypedef struct rm_a_occupancy_clusters:
         int32_t value
         uint8_t pad0[4]
+    ctypedef struct rm_q_tensor_map_tiled:
+        uint32_t type
+        uint32_t rank
+        uint64_t address
+        uint64_t dims[5]
+        uint64_t strides[4]
+        uint32_t box[5]
+        uint32_t steps[5]
+        uint32_t interleave
+        uint32_t swizzle
+        uint32_t promotion
+        uint32_t fill
+    ctypedef struct rm_a_tensor_map_tiled:
+        uint64_t map[16]
     ctypedef struct rm_q_launch:
         uint64_t function
         uint64_t stream

@@ -30,6 +30,7 @@ const rm_op_info rm_op_table[RM_CALL_END] = {
     [RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags] = {"cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, RM_A_SIZE_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags},
     [RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock] = {"cuOccupancyAvailableDynamicSMemPerBlock", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuOccupancyAvailableDynamicSMemPerBlock, RM_A_SIZE_cuOccupancyAvailableDynamicSMemPerBlock},
     [RM_CALL_occupancy_clusters] = {"occupancy_clusters", RM_MODE_CALL, 1, 0, RM_Q_SIZE_occupancy_clusters, RM_A_SIZE_occupancy_clusters},
+    [RM_CALL_tensor_map_tiled] = {"tensor_map_tiled", RM_MODE_CALL, 0, 0, RM_Q_SIZE_tensor_map_tiled, RM_A_SIZE_tensor_map_tiled},
     [RM_CALL_launch] = {"launch", RM_MODE_POST, 1, 0, RM_Q_SIZE_launch, RM_A_SIZE_launch},
     [RM_CALL_host_func] = {"host_func", RM_MODE_POST, 0, 0, RM_Q_SIZE_host_func, RM_A_SIZE_host_func},
     [RM_CALL_mem_alloc] = {"mem_alloc", RM_MODE_CALL, 0, 0, RM_Q_SIZE_mem_alloc, RM_A_SIZE_mem_alloc},

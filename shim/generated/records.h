@@ -22,7 +22,7 @@ typedef struct rm_op_info {
   uint16_t q_size, a_size;     /* of the structs; 0: none */
 } rm_op_info;
 
-#define RM_TABLE_HASH 0x65cc930111bb1f82ull
+#define RM_TABLE_HASH 0x157c0e8c9f421d1bull
 
 enum rm_call_op {
   RM_CALL_cuCtxGetLimit = 64,
@@ -53,6 +53,7 @@ enum rm_call_op {
   RM_CALL_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags = 97,
   RM_CALL_cuOccupancyAvailableDynamicSMemPerBlock = 98,
   RM_CALL_occupancy_clusters = 99,
+  RM_CALL_tensor_map_tiled = 100,
   RM_CALL_launch = 104,
   RM_CALL_host_func = 105,
   RM_CALL_mem_alloc = 112,
@@ -469,6 +470,40 @@ typedef struct rm_a_occupancy_clusters {
 _Static_assert(sizeof(rm_a_occupancy_clusters) == RM_A_SIZE_occupancy_clusters, "rm_a_occupancy_clusters");
 _Static_assert(offsetof(rm_a_occupancy_clusters, value) == 0, "rm_a_occupancy_clusters.value");
 _Static_assert(offsetof(rm_a_occupancy_clusters, pad0) == 4, "rm_a_occupancy_clusters.pad0");
+
+#define RM_Q_SIZE_tensor_map_tiled 144
+typedef struct rm_q_tensor_map_tiled {
+  uint32_t type;
+  uint32_t rank;
+  uint64_t address;
+  uint64_t dims[5];
+  uint64_t strides[4];
+  uint32_t box[5];
+  uint32_t steps[5];
+  uint32_t interleave;
+  uint32_t swizzle;
+  uint32_t promotion;
+  uint32_t fill;
+} rm_q_tensor_map_tiled;
+_Static_assert(sizeof(rm_q_tensor_map_tiled) == RM_Q_SIZE_tensor_map_tiled, "rm_q_tensor_map_tiled");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, type) == 0, "rm_q_tensor_map_tiled.type");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, rank) == 4, "rm_q_tensor_map_tiled.rank");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, address) == 8, "rm_q_tensor_map_tiled.address");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, dims) == 16, "rm_q_tensor_map_tiled.dims");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, strides) == 56, "rm_q_tensor_map_tiled.strides");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, box) == 88, "rm_q_tensor_map_tiled.box");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, steps) == 108, "rm_q_tensor_map_tiled.steps");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, interleave) == 128, "rm_q_tensor_map_tiled.interleave");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, swizzle) == 132, "rm_q_tensor_map_tiled.swizzle");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, promotion) == 136, "rm_q_tensor_map_tiled.promotion");
+_Static_assert(offsetof(rm_q_tensor_map_tiled, fill) == 140, "rm_q_tensor_map_tiled.fill");
+
+#define RM_A_SIZE_tensor_map_tiled 128
+typedef struct rm_a_tensor_map_tiled {
+  uint64_t map[16];
+} rm_a_tensor_map_tiled;
+_Static_assert(sizeof(rm_a_tensor_map_tiled) == RM_A_SIZE_tensor_map_tiled, "rm_a_tensor_map_tiled");
+_Static_assert(offsetof(rm_a_tensor_map_tiled, map) == 0, "rm_a_tensor_map_tiled.map");
 
 #define RM_Q_SIZE_launch 56
 typedef struct rm_q_launch {

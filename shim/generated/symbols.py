@@ -595,7 +595,7 @@ SYMBOLS: tuple[tuple[str, str], ...] = (
     ("cuSurfRefSetArray", "none"),
     ("cuTensorMapEncodeIm2col", "none"),
     ("cuTensorMapEncodeIm2colWide", "none"),
-    ("cuTensorMapEncodeTiled", "none"),
+    ("cuTensorMapEncodeTiled", "manual"),
     ("cuTensorMapReplaceAddress", "none"),
     ("cuTexObjectCreate", "none"),
     ("cuTexObjectDestroy", "none"),

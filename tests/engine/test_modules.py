@@ -160,3 +160,21 @@ def test_an_event_destroyed_while_it_is_waited_for(attach: Attach) -> None:
     assert peer.call("stream_sync", struct.pack("<Q", 0))[0] == 0
     peer.channel.urgent(struct.pack("<IIQ", 1, 0, 100))
     assert peer.done(300) == 0
+
+
+def tensor_map(address: int, rank: int) -> bytes:
+    shape = struct.pack("<5Q4Q5I5I", *[64] * 5, *[256] * 4, *[16] * 5, *[1] * 5)
+    return struct.pack("<IIQ", 7, rank, address) + shape + bytes(16)
+
+
+@pytest.mark.parametrize("rank", [0, 6, 2**32 - 1])
+def test_a_tensor_map_of_no_shape(attach: Attach, rank: int) -> None:
+    peer = attach()
+    assert peer.call("tensor_map_tiled", tensor_map(peer.alloc(PINNED)[1], rank))[0] == 1
+
+
+def test_a_tensor_map_is_the_drivers_business(attach: Attach) -> None:
+    """The software GPU has no such copy engine and says so."""
+    peer = attach()
+    assert peer.call("tensor_map_tiled", tensor_map(0x1234, 2))[0] == 1
+    assert peer.call("tensor_map_tiled", tensor_map(peer.alloc(PINNED)[1], 2))[0] == 801

@@ -266,6 +266,37 @@ static void frame_occupancy_clusters(void) {
   print_operation(RM_CALL_occupancy_clusters, &q, sizeof q);
 }
 
+static void frame_tensor_map_tiled(void) {
+  rm_q_tensor_map_tiled q = {0};
+  q.type = 0x4030201ull;
+  q.rank = 0x14131211ull;
+  q.address = 0x2827262524232221ull;
+  q.dims[0] = 0x3837363534333231ull;
+  q.dims[1] = 0x4847464544434241ull;
+  q.dims[2] = 0x5857565554535251ull;
+  q.dims[3] = 0x6867666564636261ull;
+  q.dims[4] = 0x807060504030201ull;
+  q.strides[0] = 0x4847464544434241ull;
+  q.strides[1] = 0x5857565554535251ull;
+  q.strides[2] = 0x6867666564636261ull;
+  q.strides[3] = 0x807060504030201ull;
+  q.box[0] = 0x54535251ull;
+  q.box[1] = 0x64636261ull;
+  q.box[2] = 0x4030201ull;
+  q.box[3] = 0x14131211ull;
+  q.box[4] = 0x24232221ull;
+  q.steps[0] = 0x64636261ull;
+  q.steps[1] = 0x4030201ull;
+  q.steps[2] = 0x14131211ull;
+  q.steps[3] = 0x24232221ull;
+  q.steps[4] = 0x34333231ull;
+  q.interleave = 0x4030201ull;
+  q.swizzle = 0x14131211ull;
+  q.promotion = 0x24232221ull;
+  q.fill = 0x34333231ull;
+  print_operation(RM_CALL_tensor_map_tiled, &q, sizeof q);
+}
+
 static void frame_launch(void) {
   rm_q_launch q = {0};
   q.function = 0x807060504030201ull;
@@ -498,6 +529,7 @@ int main(void) {
   frame_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags();
   frame_cuOccupancyAvailableDynamicSMemPerBlock();
   frame_occupancy_clusters();
+  frame_tensor_map_tiled();
   frame_launch();
   frame_host_func();
   frame_mem_alloc();

@@ -38,7 +38,7 @@ cdef int32_t context_add(Session *s, uint64_t id, uint32_t device, CUcontext han
     made.id = <uint16_t>id
     s.serials += 1
     made.serial = s.serials
-    made.legacy = lane_make(s, made.id)
+    made.legacy = lane_make(s, made.id, NULL)
     if made.legacy == NULL or not table_put(&s.contexts, id, made):
         free(made)
         return OUT_OF_MEMORY
@@ -114,6 +114,7 @@ cdef int32_t h_ctx_destroy(Session *s, Call *c, const rm_q_ctx_destroy *q) noexc
     if context == NULL:
         return INVALID_CONTEXT
     drop_objects(s, context)
+    lanes_leave(s, context.id)
     current_serial()[0] = 0
     status = <int32_t>cydriver.cuCtxDestroy(context.handle)
     free_all(s, context)
@@ -207,4 +208,9 @@ cdef void run_sync(void *session, Job *queued) noexcept nogil:
 
 
 cdef int32_t h_ctx_sync(Session *s, Call *c) noexcept nogil:
-    return wait_later(s, c.record, NULL, 0)
+    """Answers at once when there is nothing to wait for, else when a helper has waited."""
+    cdef Context *context = NULL
+    cdef int32_t status = enter(s, c.record.ctx, &context)
+    if status == SUCCESS and not context_rests(s, context):
+        status = wait_later(s, c.record, NULL, 0)
+    return status

@@ -69,7 +69,7 @@ cdef int32_t copy_packed(bint to_device, uint64_t at, uint64_t pitch, uint64_t w
 
 
 cdef void pin_staging(Session *s) noexcept nogil:
-    """Staging is pinned as it grows, so that the driver copies without waiting; unpinned works too, slower."""
+    """Pins the staging that there is: a copy to or from memory that isn't would wait for its stream."""
     while s.slabs_pinned < s.staging.slab_count:
         cydriver.cuMemHostRegister(s.staging.slabs[s.slabs_pinned], STAGING_SLAB * RM_BULK_MAX, 1)  # PORTABLE
         s.slabs_pinned += 1
@@ -188,7 +188,6 @@ cdef int32_t h_copy_out(Session *s, Call *c, const rm_q_copy_out *q) noexcept no
     if status == SUCCESS:
         status = check_range(s, q.src, extent)
     if status == SUCCESS:
-        pin_staging(s)
         status = copy_out(s, &t, q, total)
     if status == SUCCESS:
         return SUCCESS
@@ -197,9 +196,13 @@ cdef int32_t h_copy_out(Session *s, Call *c, const rm_q_copy_out *q) noexcept no
 
 
 cdef int32_t copy_out(Session *s, Target *t, const rm_q_copy_out *q, uint64_t total) noexcept nogil:
+    cdef bint waits = q.flags & OUT_WAITS
+    cdef bint direct = waits and in_one_piece(s, q.src, q.pitch, q.width, q.rows)
     cdef Item *item
     cdef int32_t status
-    if total > OUT_PIECES * RM_BULK_MAX:
+    if direct and total <= RM_BULK_MAX and out_at_once(s, t, q, total):
+        return SUCCESS
+    if total > OUT_PIECES * RM_BULK_MAX or (direct and total > RM_BULK_MAX):
         return large_out(s, t, q)
     item = item_make(ITEM_OUT, q.token)
     if item == NULL:
@@ -208,9 +211,10 @@ cdef int32_t copy_out(Session *s, Target *t, const rm_q_copy_out *q, uint64_t to
     if item.pieces == NULL:
         free(item)
         return large_out(s, t, q)
+    pin_staging(s)
     status = fill_pieces(item.pieces, q, t.stream)
     if status == SUCCESS:
-        status = lane_add(s, t, item, q.flags & OUT_WAITS and total <= RM_BULK_MAX)
+        status = lane_add(s, t, item, waits and total <= RM_BULK_MAX)
     if status != SUCCESS:
         cydriver.cuStreamSynchronize(t.stream)
         give_back(s, item)

@@ -125,7 +125,15 @@ cdef void run_large_out(void *session, Job *job) noexcept nogil:
 
 
 cdef void move_out(Session *s, Gate *gate) noexcept nogil:
-    """Sends device memory: one piece is filled while the one before is sent."""
+    """Sends device memory that nothing changes meanwhile."""
+    if in_one_piece(s, gate.at, gate.pitch, gate.width, gate.rows):
+        gate.status = send_direct(s, gate.token, gate.at, gate.width * gate.rows)
+    else:
+        send_staged(s, gate)
+
+
+cdef void send_staged(Session *s, Gate *gate) noexcept nogil:
+    """Through two pieces: one is filled while the one before is sent."""
     cdef Piece *filled = staging_extra(&s.staging)
     cdef Piece *other = staging_extra(&s.staging)
     cdef Piece *swap

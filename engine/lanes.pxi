@@ -8,10 +8,11 @@ cdef enum:
     QUICK_NS = 20000  # how long the issuer itself polls for what is nearly done: less than handing it over
 
 
-cdef Lane *lane_make(Session *s, uint16_t ctx) noexcept nogil:
+cdef Lane *lane_make(Session *s, uint16_t ctx, CUstream stream) noexcept nogil:
     cdef Lane *lane = <Lane *>calloc(1, sizeof(Lane))
     if lane != NULL:
         lane.ctx = ctx
+        lane.stream = stream
         lane.job.run = drain
         pthread_mutex_lock(&s.lane_lock)
         lane.all = s.lanes
@@ -21,11 +22,27 @@ cdef Lane *lane_make(Session *s, uint16_t ctx) noexcept nogil:
 
 
 cdef void lane_drop(Session *s, Lane *lane) noexcept nogil:
-    """The lane's stream is gone; the lane goes when it is empty."""
+    """The lane's stream goes; the lane goes when it is empty."""
     pthread_mutex_lock(&s.lane_lock)
     lane.orphaned = True
     if not lane.draining:
         lane_free(s, lane)
+    pthread_mutex_unlock(&s.lane_lock)
+
+
+cdef void lanes_leave(Session *s, uint16_t ctx) noexcept nogil:
+    """A context goes, and all its streams with it, those of threads too."""
+    cdef Lane *lane
+    cdef Lane *after
+    pthread_mutex_lock(&s.lane_lock)
+    lane = s.lanes
+    while lane != NULL:
+        after = lane.all
+        if lane.ctx == ctx:
+            lane.orphaned = True
+            if not lane.draining:
+                lane_free(s, lane)
+        lane = after
     pthread_mutex_unlock(&s.lane_lock)
 
 
@@ -88,18 +105,19 @@ cdef int32_t lane_add(Session *s, Target *t, Item *item, bint quick) noexcept no
     return status
 
 
+cdef int32_t poll_event(CUevent event, uint64_t ns) noexcept nogil:
+    """What the event says, within ns if it isn't reached; the CPU is given away between looks."""
+    cdef uint64_t start = now_ns()
+    cdef int32_t status = <int32_t>cydriver.cuEventQuery(event)
+    while status == NOT_READY and now_ns() - start < ns:
+        sched_yield()
+        status = <int32_t>cydriver.cuEventQuery(event)
+    return status
+
+
 cdef bint lane_quick(Session *s, Target *t, Item *item) noexcept nogil:
     """Completes an item that nothing is before, if its event comes at once. Issuer only."""
-    cdef uint64_t start = now_ns()
-    cdef int32_t status = NOT_READY
-    cdef bint alone
-    pthread_mutex_lock(&s.lane_lock)
-    alone = t.lane.first == NULL and s.outs == 0
-    pthread_mutex_unlock(&s.lane_lock)
-    while alone and status == NOT_READY and now_ns() - start < QUICK_NS:
-        status = <int32_t>cydriver.cuEventQuery(item.event)
-        if status == NOT_READY:
-            sched_yield()
+    cdef int32_t status = poll_event(item.event, QUICK_NS) if lane_clear(s, t.lane) else <int32_t>NOT_READY
     if status == NOT_READY:
         return False
     complete(s, item, status)
@@ -135,22 +153,88 @@ cdef void lane_append(Session *s, Target *t, Item *item) noexcept nogil:
         jobs_push(&s.jobs, &t.lane.job)
 
 
+cdef bint lane_empty(Lane *lane) noexcept nogil:
+    """Called with lane_lock held. Memory to give back and gates that were passed don't count: no client can tell."""
+    cdef Item *item = lane.first
+    while item != NULL and (item.kind == ITEM_GIVE_BACK or item.kind == ITEM_GATE):
+        item = item.next
+    return item == NULL
+
+
+cdef bint lane_clear(Session *s, Lane *lane) noexcept nogil:
+    """Whether nothing waits in the lane, and no data is on its way to the client."""
+    cdef bint clear
+    pthread_mutex_lock(&s.lane_lock)
+    clear = s.outs == 0 and lane_empty(lane)
+    pthread_mutex_unlock(&s.lane_lock)
+    return clear
+
+
 cdef bint lane_idle(Session *s, Target *t) noexcept nogil:
     """Whether the stream has nothing to do and nothing of it is on its way to the client."""
+    return lane_clear(s, t.lane) and <int32_t>cydriver.cuStreamQuery(t.stream) == SUCCESS
+
+
+cdef bint lane_rests(Session *s, Target *t) noexcept nogil:
+    """Whether the stream is idle, or is so in no time. Issuer only: nothing is issued meanwhile."""
+    cdef uint64_t start = now_ns()
+    while not lane_idle(s, t):
+        if now_ns() - start > QUICK_NS:
+            return False
+        sched_yield()
+    return True
+
+
+cdef bint context_idle(Session *s, Context *context) noexcept nogil:
+    """As lane_idle, for all streams of the context, which is current."""
+    cdef Lane *lane = NULL
     cdef bint idle
     pthread_mutex_lock(&s.lane_lock)
-    idle = t.lane.first == NULL and s.outs == 0
+    idle = s.outs == 0 and not context.stray
+    lane = s.lanes
+    while idle and lane != NULL:
+        if lane.ctx == context.id:
+            idle = lane_empty(lane) and (
+                lane.orphaned or <int32_t>cydriver.cuStreamQuery(lane.stream) == SUCCESS)
+        lane = lane.all
     pthread_mutex_unlock(&s.lane_lock)
-    return idle and <int32_t>cydriver.cuStreamQuery(t.stream) == SUCCESS
+    return idle
+
+
+cdef bint context_rests(Session *s, Context *context) noexcept nogil:
+    """As lane_rests, for all streams of the context."""
+    cdef uint64_t start = now_ns()
+    while not context_idle(s, context):
+        if now_ns() - start > QUICK_NS:
+            return False
+        sched_yield()
+    return True
+
+
+cdef bint stream_reached(Session *s, Target *t) noexcept nogil:
+    """Whether the stream could do its next work now, or in no time: its own is done, and what the default
+    stream's order puts before it. Nothing is on its way to the client. Issuer only."""
+    cdef Context *context = NULL
+    cdef CUevent event = NULL
+    cdef int32_t status = enter(s, t.context.id, &context)
+    if status != SUCCESS or not lane_clear(s, t.lane):
+        return False
+    if <int32_t>cydriver.cuStreamQuery(t.stream) == SUCCESS and <int32_t>cydriver.cuStreamQuery(NULL) == SUCCESS:
+        return True
+    if event_take(s, t.context, &event) != SUCCESS:
+        return False
+    status = <int32_t>cydriver.cuEventRecord(event, t.stream)
+    if status == SUCCESS:
+        status = poll_event(event, QUICK_NS)
+    pthread_mutex_lock(&s.lane_lock)
+    event_give(s, t.context, event)
+    pthread_mutex_unlock(&s.lane_lock)
+    return status == SUCCESS
 
 
 cdef int32_t wait_event(CUevent event) noexcept nogil:
     """Polls for a moment, giving the CPU away between tries, then sleeps in the driver."""
-    cdef int32_t status = <int32_t>cydriver.cuEventQuery(event)
-    cdef uint64_t start = now_ns()
-    while status == NOT_READY and now_ns() - start < POLL_NS:
-        sched_yield()
-        status = <int32_t>cydriver.cuEventQuery(event)
+    cdef int32_t status = poll_event(event, POLL_NS)
     return <int32_t>cydriver.cuEventSynchronize(event) if status == NOT_READY else status
 
 

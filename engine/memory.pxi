@@ -133,9 +133,11 @@ cdef uint64_t free_now(Session *s, uint64_t ptr) noexcept nogil:
     cdef uint64_t size = 0
     if device == NULL:
         return 0
+    pthread_rwlock_wrlock(&device.mapped)
     pthread_mutex_lock(&device.lock)
     size = arena_free(&device.arena, ptr)
     pthread_mutex_unlock(&device.lock)
+    pthread_rwlock_unlock(&device.mapped)
     if size:
         ledger_return(s.ledger, s.ledger_slot, device_index(s, device), size)
     return size

@@ -60,6 +60,7 @@ cdef int32_t device_open(Device *device, CUdevice handle, uint64_t base, uint64_
     driver.user = device
     device.handle = handle
     pthread_mutex_init(&device.lock, NULL)
+    mapped_init(&device.mapped)
     return SUCCESS if arena_init(&device.arena, base, size, granule, driver) else OUT_OF_MEMORY
 
 
@@ -82,6 +83,7 @@ cdef int32_t session_open(Session *s, int fd, uint32_t ring_bytes, uint32_t wind
     pthread_cond_init(&s.lane_moved, NULL)
     jobs_init(&s.jobs, s)
     gates_init(&s.gates, &s.jobs)
+    s.sees_devices = driver_shows_memory()
     if not staging_init(&s.staging, window):
         return OUT_OF_MEMORY
     s.channel = rm_channel_tcp(fd, &options, &events, s)

@@ -53,6 +53,7 @@ typedef struct Lane {
   Job job;
   struct Lane *all; /* next of all lanes of the session */
   Item *first, *last;
+  CUstream stream;
   uint16_t ctx;
   bool draining; /* its job is queued or at work */
   bool orphaned; /* its stream is gone: freed once empty */
@@ -64,6 +65,7 @@ typedef struct Context {
   uint32_t device;
   int32_t deferred; /* first failure of a posted call, told once */
   uint16_t id;
+  bool stray; /* a stream went while it was busy: only the driver knows when its work is done */
   CUstream copier; /* non-blocking stream of copies behind a gate, made when needed */
   Lane *legacy;    /* of the legacy default stream */
   Table threads;   /* per-thread default streams: thread -> Stream */
@@ -110,6 +112,8 @@ typedef struct Device {
   CUdevice handle;
   Arena arena;
   pthread_mutex_t lock; /* guards arena */
+  /* Held to read by who sends straight from the arena's memory, to write by who frees some. */
+  pthread_rwlock_t mapped;
 } Device;
 
 typedef struct Session {
@@ -117,6 +121,7 @@ typedef struct Session {
   char broken[160]; /* why the session must end; empty while it works */
   Device devices[MAX_DEVICES];
   uint32_t device_count;
+  bool sees_devices; /* the CPU sees device memory at its address; see direct.pxi */
   Ledger *ledger;
   uint32_t ledger_slot;
 
@@ -148,6 +153,9 @@ static inline uint64_t *current_serial(void) {
   static __thread uint64_t serial;
   return &serial;
 }
+
+/* Makes Device.mapped: those who wait to free go before those who come to send. */
+int mapped_init(pthread_rwlock_t *lock);
 
 /* Notes why the session must end; the first reason stays. */
 void session_broken(Session *session, const char *format, ...)

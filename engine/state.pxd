@@ -6,11 +6,16 @@ from remora.engine.generated.records cimport rm_record
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_mutex_t:
         pass
+    ctypedef struct pthread_rwlock_t:
+        pass
     ctypedef struct pthread_cond_t:
         pass
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
+    int pthread_rwlock_rdlock(pthread_rwlock_t *)
+    int pthread_rwlock_wrlock(pthread_rwlock_t *)
+    int pthread_rwlock_unlock(pthread_rwlock_t *)
     int pthread_cond_init(pthread_cond_t *, void *)
     int pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *)
     int pthread_cond_broadcast(pthread_cond_t *)
@@ -179,6 +184,7 @@ cdef extern from "engine/session.h" nogil:
         Lane *all
         Item *first
         Item *last
+        CUstream stream
         uint16_t ctx
         bint draining
         bint orphaned
@@ -188,6 +194,7 @@ cdef extern from "engine/session.h" nogil:
         uint32_t device
         int32_t deferred
         uint16_t id
+        bint stray
         CUstream copier
         Lane *legacy
         Table threads
@@ -224,11 +231,13 @@ cdef extern from "engine/session.h" nogil:
         CUdevice handle
         Arena arena
         pthread_mutex_t lock
+        pthread_rwlock_t mapped
     ctypedef struct Session:
         rm_channel *channel
         char broken[160]
         Device devices[8]
         uint32_t device_count
+        bint sees_devices
         Ledger *ledger
         uint32_t ledger_slot
         Table contexts
@@ -256,4 +265,5 @@ cdef extern from "engine/session.h" nogil:
         Jobs jobs
         void *images
     uint64_t *current_serial()
+    int mapped_init(pthread_rwlock_t *lock)
     void session_broken(Session *s, const char *format, ...)

@@ -47,21 +47,24 @@ cdef int32_t stream_make(Session *s, uint16_t ctx, uint32_t flags, int32_t prior
     if stream == NULL:
         return status
     stream.ctx = ctx
-    stream.lane = lane_make(s, ctx)
-    if stream.lane != NULL:
-        status = <int32_t>cydriver.cuStreamCreateWithPriority(&stream.handle, flags, priority)
+    status = <int32_t>cydriver.cuStreamCreateWithPriority(&stream.handle, flags, priority)
     if status == SUCCESS:
-        out[0] = stream
-        return status
-    if stream.lane != NULL:
-        lane_drop(s, stream.lane)
+        stream.lane = lane_make(s, ctx, stream.handle)
+        if stream.lane != NULL:
+            out[0] = stream
+            return status
+        cydriver.cuStreamDestroy(stream.handle)
+        status = OUT_OF_MEMORY
     free(stream)
     return status
 
 
 cdef void stream_drop(Session *s, Stream *stream) noexcept nogil:
-    cydriver.cuStreamDestroy(stream.handle)
+    cdef Context *context = <Context *>table_get(&s.contexts, stream.ctx)
+    if context != NULL and <int32_t>cydriver.cuStreamQuery(stream.handle) != SUCCESS:
+        context.stray = True
     lane_drop(s, stream.lane)
+    cydriver.cuStreamDestroy(stream.handle)
     free(stream)
 
 
@@ -100,13 +103,13 @@ cdef int32_t h_stream_sync(Session *s, Call *c, const rm_q_stream_sync *q) noexc
     cdef int32_t status = target_of(s, c, q.stream, &t)
     if status != SUCCESS:
         return status
-    if lane_idle(s, &t):
+    if lane_rests(s, &t):
         return SUCCESS
     item = item_make(ITEM_SYNC, 0)
     if item == NULL:
         return OUT_OF_MEMORY
     item.call = c.record[0]
-    status = lane_add(s, &t, item, True)
+    status = lane_add(s, &t, item, False)
     if status == SUCCESS:
         return RM_PENDING
     free(item)

@@ -133,6 +133,7 @@ CUresult sg_copy_post(CUstream stream, const sg_copy *copy, sg_when when) {
   bool waits = when == SG_NOW || pageable(c.to) || (!stages && pageable(c.from));
   copy_command *k = new_command(&c, stages ? bytes : 0);
   if (!k) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (bytes <= SG_QUICK_BYTES) k->head.flags = SG_QUICK;
   if (stages) stage(k);
   sg_queue *others[2] = {NULL, NULL};
   if (queue == context->legacy) {

@@ -111,7 +111,7 @@ static record_command *new_record(sg_queue *queue) {
   }
   m->references = 2; /* the event's and the command's */
   m->queue = sg_queue_hold(queue);
-  k->head.flags = SG_ALWAYS;
+  k->head.flags = SG_ALWAYS | SG_QUICK;
   k->head.end = end_record;
   k->mark = m;
   return k;

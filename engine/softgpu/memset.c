@@ -54,6 +54,7 @@ static CUresult fill(CUstream stream, CUdeviceptr to, size_t pitch, uint32_t val
   fill_command *k = sg_command_new(sizeof *k, run_fill);
   if (!k) return CUDA_ERROR_OUT_OF_MEMORY;
   f.head = k->head;
+  if (width * value_bytes * rows <= SG_QUICK_BYTES) f.head.flags = SG_QUICK;
   *k = f;
   sg_queue_post(queue, &k->head);
   return CUDA_SUCCESS;

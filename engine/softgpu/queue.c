@@ -110,18 +110,32 @@ static bool start_thread(sg_queue *q) {
   return q->has_thread;
 }
 
-/* Lock held. Where no thread can be had, the caller's runs the commands at once. */
+/* Lock held. Whether the queue's thread is to be told that there is work, best without the lock: it
+ * takes it first of all. Where no thread can be had, the caller's runs the commands at once. */
+static bool to_wake(sg_queue *q) {
+  if (q->running || !q->first) return q->stopping && q->has_thread;
+  bool threaded = q->has_thread || start_thread(q);
+  if (!threaded) run_queue(q, true, UINT64_MAX);
+  return threaded;
+}
+
+/* Lock held. */
 static void wake(sg_queue *q) {
-  if (q->stopping && q->has_thread) pthread_cond_signal(&q->work);
-  if (q->running || !q->first) return;
-  if (!q->has_thread && !start_thread(q))
-    run_queue(q, true, UINT64_MAX);
-  else
-    pthread_cond_signal(&q->work);
+  if (to_wake(q)) pthread_cond_signal(&q->work);
+}
+
+/* Runs what is queued up to `place` unless somebody does. Consumes a reference. */
+static void run_here(sg_queue *q, uint64_t place) {
+  pthread_mutex_lock(&q->lock);
+  if (!q->running) run_queue(q, false, place);
+  wake(q);
+  pthread_mutex_unlock(&q->lock);
+  sg_queue_drop(q);
 }
 
 /* ---- submission */
 
+/* The queue is the caller's, or its context's lock is held: it stays until this returns. */
 static uint64_t push(sg_queue *q, sg_command *c, bool wake_up) {
   pthread_mutex_lock(&q->lock);
   c->queue = q;
@@ -132,8 +146,9 @@ static uint64_t push(sg_queue *q, sg_command *c, bool wake_up) {
     q->first = c;
   q->last = c;
   uint64_t place = ++q->submitted;
-  if (wake_up) wake(q);
+  bool tell = wake_up && to_wake(q);
   pthread_mutex_unlock(&q->lock);
+  if (tell) pthread_cond_signal(&q->work);
   return place;
 }
 
@@ -176,8 +191,11 @@ static void order_with_legacy(sg_queue *q) {
 static uint64_t submit(sg_queue *q, sg_command *c, bool wake_up) {
   pthread_mutex_lock(&q->context->lock);
   order_with_legacy(q);
-  uint64_t place = push(q, c, wake_up);
+  bool at_once = wake_up && (c->flags & SG_QUICK) && idle(q);
+  if (at_once) sg_queue_hold(q);
+  uint64_t place = push(q, c, wake_up && !at_once);
   pthread_mutex_unlock(&q->context->lock);
+  if (at_once) run_here(q, place);
   return place;
 }
 

@@ -1,6 +1,7 @@
 /* A queue: the commands of one stream, run in order by one thread at a time. Usually that is the
    queue's own thread; a thread that waits for the queue runs the commands itself when nobody does,
-   so that a synchronous call costs no thread switch. */
+   so that a synchronous call costs no thread switch, and a quick command on an idle queue is run by
+   the thread that posts it. */
 #ifndef SG_QUEUE_H
 #define SG_QUEUE_H
 #include "context.h"
@@ -17,7 +18,11 @@ typedef struct sg_command {
 enum {
   SG_OWN_THREAD = 1, /* calls user code: only the queue's own thread may run it */
   SG_ALWAYS = 2,     /* runs on a broken context too */
+  SG_QUICK = 4,      /* is done within about a hundred microseconds and waits for nothing */
 };
+
+/* Up to so many bytes a copy or a fill is quick. */
+enum { SG_QUICK_BYTES = 1 << 20 };
 
 typedef struct sg_queue {
   _Atomic int references;

@@ -37,6 +37,7 @@ static void read_settings(void) {
   settings.devices = (int)number("REMORA_SOFTGPU_DEVICES", 1, SG_MAX_DEVICES, 1);
   long mib = number("REMORA_SOFTGPU_MEMORY_MIB", 16, 512 * 1024, default_memory_mib());
   settings.memory_bytes = (size_t)mib << 20;
+  settings.visible = number("REMORA_SOFTGPU_VISIBLE", 0, 1, 1);
   settings.workers = (int)number("REMORA_SOFTGPU_WORKERS", 1, 256, processors_here());
   settings.processors = (int)number("REMORA_SOFTGPU_SMS", 1, 256, settings.workers);
   settings.clock_khz = (int)number("REMORA_SOFTGPU_CLOCK_MHZ", 1, 10000, 1000) * 1000;

@@ -2,6 +2,7 @@
  */
 #ifndef SG_SETTINGS_H
 #define SG_SETTINGS_H
+#include <stdbool.h>
 #include <stddef.h>
 
 enum { SG_MAX_DEVICES = 8 };
@@ -10,6 +11,7 @@ typedef struct sg_settings {
   int devices; /* REMORA_SOFTGPU_DEVICES: 1..8, default 1 */
   size_t
       memory_bytes;   /* REMORA_SOFTGPU_MEMORY_MIB: of each device, default half of the machine's */
+  bool visible;       /* REMORA_SOFTGPU_VISIBLE: 0 hides that the CPU sees device memory; 1 */
   int workers;        /* REMORA_SOFTGPU_WORKERS: threads that run blocks, default one per CPU */
   int processors;     /* REMORA_SOFTGPU_SMS: multiprocessors reported, default = workers */
   int clock_khz;      /* REMORA_SOFTGPU_CLOCK_MHZ: clock rate reported, default 1000 MHz */

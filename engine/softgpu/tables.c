@@ -6,7 +6,9 @@
 #include <unistd.h>
 #include "../../shim/runtime/integrity.h"
 #include "context.h"
+#include "settings.h"
 #include "storage.h"
+#include "visible.h"
 
 typedef const void *slot;
 
@@ -164,6 +166,10 @@ static CUresult no_pointers(void **a, void **b) {
 
 static const slot pointers_table[5] = {SIZED(5), [4] = CODE(no_pointers)};
 
+/* ---- device memory that the CPU sees: our own, see visible.h */
+
+static const slot visible_table[1] = {SIZED(1)};
+
 /* ---- the door */
 
 static const struct {
@@ -197,12 +203,15 @@ static const struct {
     {{0x17, 0x34, 0xdc, 0x26, 0x80, 0x0d, 0x47, 0x45, 0x87, 0x26, 0xc0, 0xf1, 0xe7, 0xdd, 0x8b,
       0xca},
      pointers_table},
+    {SG_VISIBLE_UUID, visible_table},
 };
+
+static bool hidden(const slot *table) { return table == visible_table && !sg_config()->visible; }
 
 CUresult sg_cuGetExportTable(const void **out, const CUuuid *id) {
   if (!out || !id) return CUDA_ERROR_INVALID_VALUE;
   for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-    if (!memcmp(tables[i].uuid, id->bytes, sizeof id->bytes)) {
+    if (!memcmp(tables[i].uuid, id->bytes, sizeof id->bytes) && !hidden(tables[i].table)) {
       *out = tables[i].table;
       return CUDA_SUCCESS;
     }

@@ -64,7 +64,7 @@ def explain(
         unit = Unit(module)
         try:
             unit.kernel(entry.name)
-            verdict = "coroutine" if unit.coroutine else "loop"
+            verdict = unit.mode
         except PtxError as error:
             verdict = say_where(module, error)
         typer.echo(f"{entry.name}: {verdict}")

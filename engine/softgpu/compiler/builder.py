@@ -91,11 +91,10 @@ class Builder:
         """base + offset bytes."""
         return self.emit(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
 
-    def load(self, ty: str, pointer: str, align: int, invariant: bool = False) -> str:
+    def load(self, ty: str, pointer: str, align: int, invariant: bool = False, access: str = "") -> str:
         """A load with a known alignment."""
-        return self.emit(
-            f"load {ty}, ptr {pointer}, align {align}" + (", !invariant.load !0" if invariant else "")
-        )
+        constant = ", !invariant.load !0" if invariant else ""
+        return self.emit(f"load {ty}, ptr {pointer}, align {align}{constant}{access}")
 
     def select(self, condition: str, ty: str, yes: str, no: str) -> str:
         """condition ? yes : no"""

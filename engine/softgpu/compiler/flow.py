@@ -31,12 +31,12 @@ def check_labels(function: Function) -> None:
                 raise UnsupportedError(f"label {x.name} occurs twice", function.pos)
             seen.add(x.name)
     for jump in function.instructions():
-        for target in _targets(function, jump):
+        for target in targets(function, jump):
             if target not in seen:
                 raise PtxError(f"no label {target}", jump.pos)
 
 
-def _targets(function: Function, x: Instr) -> list[str]:
+def targets(function: Function, x: Instr) -> list[str]:
     """The labels that a branch names."""
     last = x.args[-1] if x.args else None
     if not isinstance(last, Sym) or x.name not in ("bra", "brx"):
@@ -88,23 +88,23 @@ def _may_watch(x: Instr, body: list[Instr | Label]) -> bool:
 
 def _decides_branch(x: Instr, body: list[Instr | Label]) -> bool:
     """Whether the result of `x` can reach the predicate of a branch in `body`."""
-    reached = _names(x.args[:1])
+    reached = names(x.args[:1])
     for _ in range(len(body)):
         before = len(reached)
         for y in body:
             if not isinstance(y, Instr) or not y.args:
                 continue
-            used = _names(y.args[1:]) | ({y.pred.name} if y.pred else set())
+            used = names(y.args[1:]) | ({y.pred.name} if y.pred else set())
             if y.name == "bra" and y.pred and y.pred.name in reached:
                 return True
             if used & reached and y.name not in ("st", "red", "bra"):
-                reached |= _names(y.args[:1])
+                reached |= names(y.args[:1])
         if len(reached) == before:
             return False
     return False
 
 
-def _names(operands: list[Operand]) -> set[str]:
+def names(operands: list[Operand]) -> set[str]:
     """The registers in operands, at any depth."""
     found: set[str] = set()
     for operand in operands:
@@ -112,11 +112,11 @@ def _names(operands: list[Operand]) -> set[str]:
             case Reg(name) | Not(name):
                 found.add(name)
             case Vec(items) | Group(items):
-                found |= _names(items)
+                found |= names(items)
             case Pair(first, second):
-                found |= _names([first, second])
+                found |= names([first, second])
             case Mem(base, _, extra):
-                found |= _names([base, *extra])
+                found |= names([base, *extra])
     return found
 
 

@@ -8,9 +8,10 @@ refers to.
 
 from __future__ import annotations
 
-from remora.engine.softgpu.compiler import abi, flow, opcodes
+from remora.engine.softgpu.compiler import abi, flow, opcodes, regions
 from remora.engine.softgpu.compiler.describe import function_symbol, param_layout
-from remora.engine.softgpu.compiler.errors import UnsupportedError
+from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
+from remora.engine.softgpu.compiler.fission import METADATA, Skeleton
 from remora.engine.softgpu.compiler.function import FunctionEmitter
 from remora.engine.softgpu.compiler.module import Module
 from remora.engine.softgpu.compiler.syntax import Function, Sym
@@ -67,10 +68,12 @@ class Unit:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.coroutine = False
+        self.mode = "loop"  # or "regions" or "coroutine"
         self.flags = 0
         self.declarations: dict[str, str] = {}
         self.externals: dict[str, None] = {}
         self.definitions: list[str] = []
+        self.metadata: list[str] = []
         self.shared: dict[tuple[str, str], int] = {}
         self.param_offset: dict[str, int] = {}
         self.param_bytes = 0
@@ -130,10 +133,13 @@ class Unit:
         self.shared, static = self.module.shared_layout(name)
         offsets, self.param_bytes = param_layout(function.params)
         self.param_offset = {p.name: o for p, o in zip(function.params, offsets, strict=True)}
-        if self.coroutine:
-            self._coroutine(function)
-        else:
+        if not self.coroutine:
             self._loop(function)
+        elif self._regions(function):
+            self.mode = "regions"
+        else:
+            self.mode = "coroutine"
+            self._coroutine(function)
         self._callees()
         local = sum(v.size for v in function.vars if v.space == "local")
         self._info(static, local)
@@ -152,7 +158,7 @@ class Unit:
         """The IR module."""
         lines = [f"declare {sig}" for sig in self.declarations.values()]
         lines += [f'@"{s}" = external global i8' for s in self.externals]
-        metadata = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", ""]
+        metadata = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", *self.metadata, ""]
         return "\n".join(lines + self.definitions + metadata)
 
     def _info(self, static: int, local: int) -> None:
@@ -172,6 +178,27 @@ class Unit:
         f.do("ret void")
         self._define(f, f"internal void @thread({', '.join(CONTEXT)})", "alwaysinline", [])
         self.definitions.append(BLOCK_LOOP)
+
+    def _regions(self, function: Function) -> bool:
+        """Region mode, if the kernel suits it."""
+        callees = [self.module.function(n) for n in self._calls(function.name)[1:]]
+        found = None
+        if not flow.has_indirect_call(function) and not any(map(_unsteady, callees)):
+            found = regions.plan(function)
+        if found is None:
+            return False
+        self.coroutine = False
+        skeleton = Skeleton(self, function, found)
+        try:
+            parts = skeleton.translate()
+        except PtxError:  # the coroutine's translation will say what is wrong
+            self.coroutine = True
+            return False
+        for part, name, parameters in parts:
+            self._define(part, f"internal void @{name}({', '.join(CONTEXT)}{parameters})", "alwaysinline", [])
+        self._define(skeleton, "void @rm_entry(ptr align 8 dereferenceable(128) %block)", "", [])
+        self.metadata += METADATA + skeleton.loops
+        return True
 
     def _coroutine(self, function: Function) -> None:
         f = FunctionEmitter(self, function, kernel=True)
@@ -235,3 +262,8 @@ class Unit:
         lines = [f"define {signature} {ATTRIBUTES} {attributes} {{", "entry:"]
         lines += [f"  {h}" for h in head] + f.allocas + f.lines + ["}"]
         self.definitions.append("\n".join(lines))
+
+
+def _unsteady(function: Function) -> bool:
+    """Whether a call of the function may wait for other threads or end the thread."""
+    return flow.function_waits(function) or flow.exits(function)

@@ -1,0 +1,265 @@
+"""A kernel in regions (regions.py) as LLVM IR: the skeleton runs once for a block; each region is a loop
+over the block's threads, which LLVM can vectorise.
+
+Uniform registers are the skeleton's. Registers that threads keep from region to region lie in arrays on
+the stack; those that can be recomputed are, so that LLVM still sees how addresses grow from one thread to
+the next. A region has its own copy of every register: it runs the uniform instructions, too, on the
+values they had when it began.
+
+Loads and stores of different threads between two barriers may go in any order, which the loops say
+(`parallel_accesses`); atomics, volatile and ordered accesses don't, and a loop with one of them keeps
+its order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from remora.engine.softgpu.compiler import abi
+from remora.engine.softgpu.compiler.cfg import defs, is_barrier, uses
+from remora.engine.softgpu.compiler.function import FunctionEmitter
+from remora.engine.softgpu.compiler.regions import Plan, Region
+from remora.engine.softgpu.compiler.syntax import Function, Operand
+from remora.engine.softgpu.compiler.types import int_type
+
+if TYPE_CHECKING:
+    from remora.engine.softgpu.compiler.unit import Unit
+
+MAX_THREADS = 1024
+ACCESS = ", !llvm.access.group !2"
+METADATA = [
+    "!2 = distinct !{}",
+    '!3 = !{!"llvm.loop.parallel_accesses", !2}',
+    '!4 = !{!"llvm.loop.interleave.count", i32 1}',
+]
+THREAD_LOOP = """
+  br label %plane.@@
+plane.@@:
+  %z.@@ = phi i32 [0, %K.@@], [%z1.@@, %plane.end.@@]
+  br label %row.@@
+row.@@:
+  %y.@@ = phi i32 [0, %plane.@@], [%y1.@@, %row.end.@@]
+  %yz.@@ = mul i32 %z.@@, %ny
+  %rows.@@ = add i32 %yz.@@, %y.@@
+  %first.@@ = mul i32 %rows.@@, %nx
+  %at.@@ = zext i32 %first.@@ to i64
+ROWS
+  br label %thread.@@
+thread.@@:
+  %x.@@ = phi i32 [0, %row.@@], [%x1.@@, %thread.@@]
+  call void @region.@@(ptr %block, ptr null, i32 %x.@@, i32 %y.@@, i32 %z.@@ARGUMENTS)
+  %x1.@@ = add nuw nsw i32 %x.@@, 1
+  %more.x.@@ = icmp slt i32 %x1.@@, %nx
+  br i1 %more.x.@@, label %thread.@@, label %row.end.@@, !llvm.loop !META
+row.end.@@:
+  %y1.@@ = add nuw nsw i32 %y.@@, 1
+  %more.y.@@ = icmp slt i32 %y1.@@, %ny
+  br i1 %more.y.@@, label %row.@@, label %plane.end.@@
+plane.end.@@:
+  %z1.@@ = add nuw nsw i32 %z.@@, 1
+  %more.z.@@ = icmp slt i32 %z1.@@, %nz
+  br i1 %more.z.@@, label %plane.@@, label %threads.done.@@
+threads.done.@@:"""
+
+
+class RegionEmitter(FunctionEmitter):
+    """One region for one thread. Its arguments are what it needs from outside, by kind of register."""
+
+    def __init__(self, unit: Unit, function: Function, plan: Plan, region: Region) -> None:
+        super().__init__(unit, function, kernel=True)
+        self.plan = plan
+        self.region = region
+        self.access = ACCESS
+        self.scope.return_label = "return"
+        graph, same, kept = plan.graph, plan.same, plan.kept()
+        read, written = plan.read(region), plan.written(region)
+        live = graph.live[region.head]
+        later = set().union(*(graph.live[k] for k in region.onward))
+        again = sorted(n for n in live & read if n in same.recomputable or n in same.inductions)
+        self.chain = same.chain(*again)
+        inputs = {u for x in self.chain for u in uses(x)}
+        self.steps = [n for n in again if n in same.inductions]
+        self.common = sorted(n for n in (live & read) | inputs if same.is_uniform(n))
+        self.stores = sorted(kept & written & later)
+        self.loads = sorted(kept & live & (read | set(self.stores)))
+
+    def kind(self, name: str) -> str:
+        """The LLVM type of a register."""
+        return slot_type(self, name)
+
+    def label_name(self, name: str) -> str:
+        """The label of a block, or the region's end for one outside it."""
+        return self.block_label(self.plan.graph.of_label[name])
+
+    def block_label(self, k: int) -> str:
+        return f"B{k}" if k in self.region.blocks and k != self.region.head else "return"
+
+    def translate(self) -> str:
+        """The parameters beside CONTEXT; the body is in lines."""
+        self.enter()
+        for k in sorted(self.region.blocks):
+            self.block(k)
+        self.place("return")
+        for name in self.stores:
+            value = self.emit(f"load {self.kind(name)}, ptr {self.slot(name)[0]}")
+            if self.kind(name) == "i1":
+                value = self.emit(f"zext i1 {value} to i8")
+            self.do(f"store {memory_type(self, name)} {value}, ptr {self.kept(name)}{ACCESS}")
+        self.do("ret void")
+        arrays = sorted(set(self.loads) | set(self.stores))
+        return "".join(
+            [f', {self.kind(n)} %"u.{n}"' for n in self.common]
+            + [f', {step_type(self, n)} %"s.{n}"' for n in self.steps]
+            + [f', ptr %"k.{n}"' for n in arrays]
+        )
+
+    def enter(self) -> None:
+        """Registers as they are when the region begins."""
+        for name in self.common:
+            self.do(f'store {self.kind(name)} %"u.{name}", ptr {self.slot(name)[0]}')
+        for name in self.loads:
+            value = self.emit(f"load {memory_type(self, name)}, ptr {self.kept(name)}{ACCESS}")
+            if self.kind(name) == "i1":
+                value = self.emit(f"trunc i8 {value} to i1")
+            self.do(f"store {self.kind(name)} {value}, ptr {self.slot(name)[0]}")
+        for x in self.chain:
+            self.instruction(x)
+        for name in self.steps:
+            self.step(name)
+        self.branch(f"B{self.region.head}")
+
+    def step(self, name: str) -> None:
+        """An induction register: its start and what has been added to it."""
+        slot, kind = self.slot(name)[0], self.kind(name)
+        start = self.emit(f"load {kind}, ptr {slot}")
+        if kind == "ptr":
+            now = self.emit(f'getelementptr i8, ptr {start}, i64 %"s.{name}"')
+        else:
+            now = self.emit(f'add {kind} {start}, %"s.{name}"')
+        self.do(f"store {kind} {now}, ptr {slot}")
+
+    def kept(self, name: str) -> str:
+        """Where this thread keeps a register."""
+        at = self.emit("zext i32 %tid.x to i64")
+        return self.emit(f'getelementptr {memory_type(self, name)}, ptr %"k.{name}", i64 {at}')
+
+    def block(self, k: int) -> None:
+        block = self.plan.graph.blocks[k]
+        self.lines.append(f"B{k}:")
+        self.terminated = False
+        skeleton = k in self.region.spine and not self.plan.same.parts(k)
+        for x in block.code:
+            if is_barrier(x) or (skeleton and x is block.jump):
+                continue
+            if self.terminated:
+                self.lines.append(self.new_label("dead") + ":")
+                self.terminated = False
+            self.instruction(x)
+        if skeleton and len(block.succ) == 1:
+            self.branch(self.block_label(block.succ[0]))
+        elif skeleton:
+            self.branch("return")
+        else:
+            self.branch(self.block_label(k + 1))
+
+
+class Skeleton(FunctionEmitter):
+    """rm_entry: the regions in the order that the block as a whole takes, and its uniform registers."""
+
+    def __init__(self, unit: Unit, function: Function, plan: Plan) -> None:
+        super().__init__(unit, function, kernel=True)
+        self.plan = plan
+        self.loops: list[str] = []
+        self.offsets = {n: self.alloca(step_type(self, n)) for n in plan.same.inductions}
+        for name in sorted(plan.kept()):
+            self.allocas.append(
+                f'  %"k.{name}" = alloca [{MAX_THREADS} x {memory_type(self, name)}], align 64'
+            )
+
+    def translate(self) -> list[tuple[RegionEmitter, str, str]]:
+        """Fill in the body; returns the regions with their names and parameters."""
+        for c in "xyz":
+            at = self.field("%block", abi.BLOCK["ntid"] + 4 * "xyz".index(c))
+            self.do(f"%n{c} = load i32, ptr {at}, align 4, !invariant.load !0")
+        self.branch("K.0")
+        emitted = []
+        for head, region in sorted(self.plan.regions.items()):
+            part = RegionEmitter(self.unit, self.scope.function, self.plan, region)
+            parameters = part.translate()
+            emitted.append((part, f"region.{head}", parameters))
+            self.place_after(f"K.{head}")
+            self.threads(part, head)
+            self.together(region)
+            self.go_on(region)
+        self.place("return")
+        self.do("ret void")
+        return emitted
+
+    def threads(self, part: RegionEmitter, head: int) -> None:
+        """The loop over the threads."""
+        arguments, rows = "", []
+        for name in part.common:
+            kind = slot_type(self, name)
+            arguments += f", {kind} {self.emit(f'load {kind}, ptr {self.slot(name)[0]}')}"
+        for name in part.steps:
+            kind = step_type(self, name)
+            arguments += f", {kind} {self.emit(f'load {kind}, ptr {self.offsets[name]}')}"
+        for i, name in enumerate(sorted(set(part.loads) | set(part.stores))):
+            place = f'getelementptr {memory_type(self, name)}, ptr %"k.{name}", i64 %at.{head}'
+            rows.append(f"  %row{i}.{head} = {place}")
+            arguments += f", ptr %row{i}.{head}"
+        meta = 10 + head
+        self.loops.append(f"!{meta} = distinct !{{!{meta}, !3, !4}}")
+        text = THREAD_LOOP.replace("@@", str(head)).replace("META", str(meta))
+        text = text.replace("ROWS", "\n".join(rows)).replace("ARGUMENTS", arguments)
+        self.lines += text.strip("\n").split("\n")
+
+    def together(self, region: Region) -> None:
+        """The instructions whose result all threads share, once."""
+        same = self.plan.same
+        for k in region.spine:
+            block = self.plan.graph.blocks[k]
+            for x in block.code:
+                written = defs(x)
+                if x is block.jump or is_barrier(x) or not written:
+                    continue
+                if all(map(same.is_uniform, written)):
+                    self.instruction(x)
+                for name in written & same.inductions.keys():
+                    self.advance(name, x is same.inductions[name], x.args[-1])
+
+    def advance(self, name: str, starts: bool, step: Operand) -> None:
+        kind, slot = step_type(self, name), self.offsets[name]
+        total = "0"
+        if not starts:
+            value = self.value(step, "b" + kind[1:])
+            total = self.emit(f"add {kind} {self.emit(f'load {kind}, ptr {slot}')}, {value}")
+        self.do(f"store {kind} {total}, ptr {slot}")
+
+    def go_on(self, region: Region) -> None:
+        """To the region that comes next."""
+        jump = self.plan.graph.blocks[region.spine[-1]].jump
+        labels = [f"K.{k}" if k != self.plan.graph.end else "return" for k in region.onward]
+        if len(labels) == 2:
+            assert jump is not None and jump.pred is not None
+            self.branch_if(self.value(jump.pred, "pred"), *labels)
+        elif labels:
+            self.branch(labels[0])
+        else:
+            self.stop()
+
+
+def slot_type(f: FunctionEmitter, name: str) -> str:
+    """The LLVM type of a register's slot."""
+    return "ptr" if name in f.scope.pointers else int_type(f.scope.function.regs[name])
+
+
+def step_type(f: FunctionEmitter, name: str) -> str:
+    """The type of what is added to an induction register."""
+    return int_type(f.scope.function.regs[name])
+
+
+def memory_type(f: FunctionEmitter, name: str) -> str:
+    """A register's type in an array: predicates take a byte."""
+    kind = slot_type(f, name)
+    return "i8" if kind == "i1" else kind

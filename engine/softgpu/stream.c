@@ -196,6 +196,16 @@ CUresult sg_cuStreamGetCtx(CUstream handle, CUcontext *context, CUgreenCtx *gree
   return CUDA_SUCCESS;
 }
 
+/* There are no green contexts, so no stream belongs to one. cuBLAS asks. */
+CUresult sg_cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green) {
+  sg_context *c;
+  sg_queue *q;
+  CUresult r = sg_enter_stream(handle, &c, &q);
+  if (r == CUDA_SUCCESS && !green) r = CUDA_ERROR_INVALID_VALUE;
+  if (r == CUDA_SUCCESS) *green = NULL;
+  return r;
+}
+
 CUresult sg_cuStreamWaitEvent(CUstream handle, CUevent event, unsigned int flags) {
   sg_context *c;
   sg_queue *q;

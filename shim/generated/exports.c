@@ -994,21 +994,53 @@ CUresult cuLibraryUnload(CUlibrary library) {
   return rm_cuLibraryUnload(library);
 }
 
-UNSUPPORTED(cuLinkAddData)
+EXPORT CUresult cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  rm_count(RM_SYM_cuLinkAddData);
+  return rm_cuLinkAddData(state, type, data, size, name, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddData_v2)
+EXPORT CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  rm_count(RM_SYM_cuLinkAddData_v2);
+  return rm_cuLinkAddData(state, type, data, size, name, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddFile)
+EXPORT CUresult cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddFile(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  rm_count(RM_SYM_cuLinkAddFile);
+  return rm_cuLinkAddFile(state, type, path, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkAddFile_v2)
+EXPORT CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues);
+CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int numOptions, CUjit_option *options, void **optionValues) {
+  rm_count(RM_SYM_cuLinkAddFile_v2);
+  return rm_cuLinkAddFile(state, type, path, numOptions, options, optionValues);
+}
 
-UNSUPPORTED(cuLinkComplete)
+EXPORT CUresult cuLinkComplete(CUlinkState state, void **cubinOut, size_t *sizeOut);
+CUresult cuLinkComplete(CUlinkState state, void **cubinOut, size_t *sizeOut) {
+  rm_count(RM_SYM_cuLinkComplete);
+  return rm_cuLinkComplete(state, cubinOut, sizeOut);
+}
 
-UNSUPPORTED(cuLinkCreate)
+EXPORT CUresult cuLinkCreate(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut);
+CUresult cuLinkCreate(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut) {
+  rm_count(RM_SYM_cuLinkCreate);
+  return rm_cuLinkCreate(numOptions, options, optionValues, stateOut);
+}
 
-UNSUPPORTED(cuLinkCreate_v2)
+EXPORT CUresult cuLinkCreate_v2(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut);
+CUresult cuLinkCreate_v2(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut) {
+  rm_count(RM_SYM_cuLinkCreate_v2);
+  return rm_cuLinkCreate(numOptions, options, optionValues, stateOut);
+}
 
-UNSUPPORTED(cuLinkDestroy)
+EXPORT CUresult cuLinkDestroy(CUlinkState state);
+CUresult cuLinkDestroy(CUlinkState state) {
+  rm_count(RM_SYM_cuLinkDestroy);
+  return rm_cuLinkDestroy(state);
+}
 
 EXPORT CUresult cuLogsCurrent(CUlogIterator *iterator_out, unsigned int flags);
 CUresult cuLogsCurrent(CUlogIterator *iterator_out, unsigned int flags) {
@@ -2056,7 +2088,11 @@ CUresult cuStreamGetFlags_ptsz(CUstream hStream, unsigned int *flags) {
   return rm_cuStreamGetFlags(hStream ? hStream : CU_STREAM_PER_THREAD, flags);
 }
 
-UNSUPPORTED(cuStreamGetGreenCtx)
+EXPORT CUresult cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx);
+CUresult cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx) {
+  rm_count(RM_SYM_cuStreamGetGreenCtx);
+  return rm_cuStreamGetGreenCtx(hStream, phCtx);
+}
 
 EXPORT CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId);
 CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId) {

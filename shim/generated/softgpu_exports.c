@@ -1900,7 +1900,10 @@ CUresult cuStreamGetFlags_ptsz(CUstream hStream, unsigned int *flags) {
   return sg_cuStreamGetFlags(hStream ? hStream : CU_STREAM_PER_THREAD, flags);
 }
 
-UNSUPPORTED(cuStreamGetGreenCtx)
+EXPORT CUresult cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx);
+CUresult cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx) {
+  return sg_cuStreamGetGreenCtx(hStream, phCtx);
+}
 
 EXPORT CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId);
 CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId) {

@@ -187,6 +187,7 @@ CUresult sg_cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *capt
 CUresult sg_cuStreamGetCtx(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx);
 CUresult sg_cuStreamGetDevice(CUstream hStream, CUdevice *device);
 CUresult sg_cuStreamGetFlags(CUstream hStream, unsigned int *flags);
+CUresult sg_cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx);
 CUresult sg_cuStreamGetId(CUstream hStream, unsigned long long *streamId);
 CUresult sg_cuStreamGetPriority(CUstream hStream, int *priority);
 CUresult sg_cuStreamIsCapturing(CUstream hStream, CUstreamCaptureStatus *captureStatus);

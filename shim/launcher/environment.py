@@ -13,6 +13,7 @@ SHIM_FOLDER = Path(__file__).resolve().parents[1] / "lib"
 SOFTGPU_FOLDER = Path(__file__).resolve().parents[2] / "engine" / "softgpu" / "lib"
 
 # The software GPU compiles PTX. Clients that would hand it machine code must be told to send PTX instead.
+# Numba needs no setting: without nvJitLink it sends PTX, and it has none to pass over one that is installed.
 PTX_SETTINGS = {"CUPY_COMPILE_WITH_PTX": "1"}
 
 # Variables that the shim reads. REMORA_STATS (a folder) and REMORA_LOG may also be the user's own wish.

@@ -8,7 +8,7 @@
 
 /* ---- options of the JIT compiler: only its logs are written to; they are empty */
 
-static void empty_logs(unsigned int count, const CUjit_option *options, void **values) {
+void rm_jit_logs_empty(unsigned int count, const CUjit_option *options, void **values) {
   char *info = NULL, *error = NULL;
   size_t info_bytes = 0, error_bytes = 0;
   for (unsigned int i = 0; options && values && i < count; i++) {
@@ -49,7 +49,7 @@ CUresult rm_cuModuleLoadDataEx(CUmodule *out, const void *bytes, unsigned int co
   if (!status && !out) status = CUDA_ERROR_INVALID_VALUE;
   if (!status) status = rm_image_of(bytes, SIZE_MAX, &image);
   if (status) return status;
-  empty_logs(count, options, values);
+  rm_jit_logs_empty(count, options, values);
   return load_module(out, &image);
 }
 
@@ -145,7 +145,7 @@ CUresult rm_cuLibraryLoadData(CUlibrary *out, const void *code, CUjit_option *op
   if (!status && !out) status = CUDA_ERROR_INVALID_VALUE;
   if (!status) status = rm_image_of(code, SIZE_MAX, &image);
   if (status) return status;
-  empty_logs(count, options, values);
+  rm_jit_logs_empty(count, options, values);
   return load_library(out, &image);
 }
 
@@ -159,7 +159,7 @@ CUresult rm_cuLibraryLoadFromFile(CUlibrary *out, const char *path, CUjit_option
   if (!status && !out) status = CUDA_ERROR_INVALID_VALUE;
   if (!status) status = rm_image_from_file(path, &image);
   if (status) return status;
-  empty_logs(count, options, values);
+  rm_jit_logs_empty(count, options, values);
   return load_library(out, &image);
 }
 

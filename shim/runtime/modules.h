@@ -24,4 +24,7 @@ void rm_function_forget(rm_function *function);
 /* A module's variable. Waits. */
 CUresult rm_global_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes);
 
+/* Empties the logs among the options of the JIT compiler; nothing else of them is used here. */
+void rm_jit_logs_empty(unsigned int count, const CUjit_option *options, void **values);
+
 #endif

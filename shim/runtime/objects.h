@@ -8,7 +8,7 @@
 
 #include "call.h"
 
-enum rm_kind { RM_CONTEXT, RM_STREAM, RM_EVENT, RM_MODULE, RM_FUNCTION, RM_POOL, RM_KINDS };
+enum rm_kind { RM_CONTEXT, RM_STREAM, RM_EVENT, RM_MODULE, RM_FUNCTION, RM_POOL, RM_LINK, RM_KINDS };
 
 typedef struct rm_object {
   uint32_t live; /* kind + 1 while it exists, 0 when free */
@@ -90,6 +90,12 @@ typedef struct rm_pool {
   uint64_t used, used_high;
   int32_t reuse[3];
 } rm_pool;
+
+typedef struct rm_link {
+  rm_object object;
+  void *owned; /* the one image added; NULL before */
+  size_t size;
+} rm_link;
 
 /* Reserves the arenas' addresses, so that none is taken later, between a program's own mappings. */
 bool rm_objects_reserve(void);

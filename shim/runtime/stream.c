@@ -129,6 +129,13 @@ CUresult rm_cuStreamGetCtx(CUstream handle, CUcontext *context, CUgreenCtx *gree
   return CUDA_SUCCESS;
 }
 
+CUresult rm_cuStreamGetGreenCtx(CUstream handle, CUgreenCtx *green) {
+  rm_target target;
+  CUresult status = stream_facts(handle, green, &target);
+  if (!status) *green = NULL; /* there are none */
+  return status;
+}
+
 CUresult rm_cuStreamGetDevice(CUstream handle, CUdevice *device) {
   rm_target target;
   CUresult status = stream_facts(handle, device, &target);

@@ -272,6 +272,11 @@ CUresult rm_cuLibraryEnumerateKernels(__attribute__((unused)) CUkernel *kernels,
 CUresult rm_cuLibraryGetModule(__attribute__((unused)) CUmodule *pMod, __attribute__((unused)) CUlibrary library) { return CUDA_SUCCESS; }
 CUresult rm_cuLibraryGetGlobal(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t *bytes, __attribute__((unused)) CUlibrary library, __attribute__((unused)) const char *name) { return CUDA_SUCCESS; }
 CUresult rm_cuLibraryGetManaged(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t *bytes, __attribute__((unused)) CUlibrary library, __attribute__((unused)) const char *name) { return CUDA_SUCCESS; }
+CUresult rm_cuLinkCreate(__attribute__((unused)) unsigned int numOptions, __attribute__((unused)) CUjit_option *options, __attribute__((unused)) void **optionValues, __attribute__((unused)) CUlinkState *stateOut) { return CUDA_SUCCESS; }
+CUresult rm_cuLinkAddData(__attribute__((unused)) CUlinkState state, __attribute__((unused)) CUjitInputType type, __attribute__((unused)) void *data, __attribute__((unused)) size_t size, __attribute__((unused)) const char *name, __attribute__((unused)) unsigned int numOptions, __attribute__((unused)) CUjit_option *options, __attribute__((unused)) void **optionValues) { return CUDA_SUCCESS; }
+CUresult rm_cuLinkAddFile(__attribute__((unused)) CUlinkState state, __attribute__((unused)) CUjitInputType type, __attribute__((unused)) const char *path, __attribute__((unused)) unsigned int numOptions, __attribute__((unused)) CUjit_option *options, __attribute__((unused)) void **optionValues) { return CUDA_SUCCESS; }
+CUresult rm_cuLinkComplete(__attribute__((unused)) CUlinkState state, __attribute__((unused)) void **cubinOut, __attribute__((unused)) size_t *sizeOut) { return CUDA_SUCCESS; }
+CUresult rm_cuLinkDestroy(__attribute__((unused)) CUlinkState state) { return CUDA_SUCCESS; }
 CUresult rm_cuKernelGetFunction(__attribute__((unused)) CUfunction *pFunc, __attribute__((unused)) CUkernel kernel) { return CUDA_SUCCESS; }
 CUresult rm_cuKernelGetLibrary(__attribute__((unused)) CUlibrary *pLib, __attribute__((unused)) CUkernel kernel) { return CUDA_SUCCESS; }
 CUresult rm_cuKernelGetName(__attribute__((unused)) const char **name, __attribute__((unused)) CUkernel hfunc) { return CUDA_SUCCESS; }
@@ -340,6 +345,7 @@ CUresult rm_cuStreamGetPriority(__attribute__((unused)) CUstream hStream, __attr
 CUresult rm_cuStreamGetFlags(__attribute__((unused)) CUstream hStream, __attribute__((unused)) unsigned int *flags) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetId(__attribute__((unused)) CUstream hStream, __attribute__((unused)) unsigned long long *streamId) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetCtx(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUcontext *pCtx, __attribute__((unused)) CUgreenCtx *pGreenCtx) { return CUDA_SUCCESS; }
+CUresult rm_cuStreamGetGreenCtx(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUgreenCtx *phCtx) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetDevice(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUdevice *device) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamIsCapturing(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUstreamCaptureStatus *captureStatus) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetCaptureInfo(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUstreamCaptureStatus *captureStatus_out, __attribute__((unused)) cuuint64_t *id_out, __attribute__((unused)) CUgraph *graph_out, __attribute__((unused)) const CUgraphNode **dependencies_out, __attribute__((unused)) const CUgraphEdgeData **edgeData_out, __attribute__((unused)) size_t *numDependencies_out) { return CUDA_SUCCESS; }

@@ -8,7 +8,16 @@
 
 #include "call.h"
 
-enum rm_kind { RM_CONTEXT, RM_STREAM, RM_EVENT, RM_MODULE, RM_FUNCTION, RM_POOL, RM_LINK, RM_KINDS };
+enum rm_kind {
+  RM_CONTEXT,
+  RM_STREAM,
+  RM_EVENT,
+  RM_MODULE,
+  RM_FUNCTION,
+  RM_POOL,
+  RM_LINK,
+  RM_KINDS
+};
 
 typedef struct rm_object {
   uint32_t live; /* kind + 1 while it exists, 0 when free */

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 
@@ -11,7 +12,7 @@ from remora.engine.softgpu.compiler import abi
 from remora.engine.softgpu.compiler.declarations import Declarations
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.module import Module, align_up
-from remora.engine.softgpu.compiler.syntax import Bits, Ref, Var
+from remora.engine.softgpu.compiler.syntax import Bits, Function, Ref, Var
 from remora.engine.softgpu.compiler.types import SIZE
 
 MAX_THREADS = 1024
@@ -42,6 +43,12 @@ def function_symbol(name: str) -> str:
     return f"f.{name}"
 
 
+def max_threads(function: Function) -> int:
+    """The most threads that a block of the kernel may have; the driver launches no more."""
+    limit = function.limits.get(".reqntid") or function.limits.get(".maxntid") or [MAX_THREADS]
+    return min(math.prod(limit), MAX_THREADS)
+
+
 class Writer:
     """Collects the tables."""
 
@@ -61,16 +68,12 @@ class Writer:
         first = len(self.params) // abi.DESC_PARAM.size
         for p, offset in zip(header.params, offsets, strict=True):
             self.params += abi.DESC_PARAM.pack(offset, p.size, p.align, 0)
-        limit = header.limits.get(".reqntid") or header.limits.get(".maxntid")
-        threads = 1
-        for extent in limit or [MAX_THREADS]:
-            threads *= extent
         required = (header.limits.get(".reqntid", [0, 0, 0]) + [1, 1])[:3]
         local = sum(int(n) for n in LOCAL_DECLARATION.findall(self.m.text, entry.body, entry.end))
         static = self.m.shared_layout(name)[1]
         try:
             self.kernels += abi.DESC_KERNEL.pack(
-                self.string(name), first, len(offsets), size, static, local, min(threads, MAX_THREADS),
+                self.string(name), first, len(offsets), size, static, local, max_threads(header),
                 *required, header.limits.get(".minnctapersm", [0])[0], self.m.line(entry.start),
             )  # fmt: skip
         except struct.error as error:

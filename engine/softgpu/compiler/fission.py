@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from remora.engine.softgpu.compiler import abi
 from remora.engine.softgpu.compiler.cfg import defs, is_barrier, uses
+from remora.engine.softgpu.compiler.describe import max_threads
 from remora.engine.softgpu.compiler.function import FunctionEmitter
 from remora.engine.softgpu.compiler.regions import Plan, Region
 from remora.engine.softgpu.compiler.syntax import Function, Operand
@@ -25,7 +26,6 @@ from remora.engine.softgpu.compiler.types import int_type
 if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
 
-MAX_THREADS = 1024
 ACCESS = ", !llvm.access.group !2"
 METADATA = [
     "!2 = distinct !{}",
@@ -172,9 +172,8 @@ class Skeleton(FunctionEmitter):
         self.loops: list[str] = []
         self.offsets = {n: self.alloca(step_type(self, n)) for n in plan.same.inductions}
         for name in sorted(plan.kept()):
-            self.allocas.append(
-                f'  %"k.{name}" = alloca [{MAX_THREADS} x {memory_type(self, name)}], align 64'
-            )
+            array = f"[{max(max_threads(function), 1)} x {memory_type(self, name)}]"
+            self.allocas.append(f'  %"k.{name}" = alloca {array}, align 64')
 
     def translate(self) -> list[tuple[RegionEmitter, str, str]]:
         """Fill in the body; returns the regions with their names and parameters."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from remora.engine.softgpu.compiler import flow
 from remora.engine.softgpu.compiler.cfg import Graph, defs, is_barrier, uses
+from remora.engine.softgpu.compiler.describe import max_threads
 from remora.engine.softgpu.compiler.syntax import Function, Instr, Int, Sym
+from remora.engine.softgpu.compiler.types import SIZE
 from remora.engine.softgpu.compiler.uniform import Uniformity
 
 MAX_BLOCKS = 400  # the analysis takes time with the square of their number
 MAX_REGIONS = 64
-MAX_KEPT = 64  # registers; each takes up to 8 KiB of the running thread's stack
+MAX_KEPT_BYTES = 256 << 10  # of the stack; kernels may run on the program's own threads
 CARRY = frozenset({"addc", "subc", "madc"})
 
 
@@ -82,7 +84,8 @@ def _plan(function: Function) -> Plan | None:
         return None
     found = Plan(graph, same, _regions(graph, same))
     skeleton = {k for r in found.regions.values() for k in r.spine + r.onward}
-    if skeleton & same.apart or len(found.regions) > MAX_REGIONS or len(found.kept()) > MAX_KEPT:
+    kept = sum(SIZE[function.regs[name]] for name in found.kept()) * max_threads(function)
+    if skeleton & same.apart or len(found.regions) > MAX_REGIONS or kept > MAX_KEPT_BYTES:
         return None
     return found
 

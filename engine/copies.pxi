@@ -138,6 +138,8 @@ cdef int32_t copy_in(Session *s, Call *c, const rm_q_copy_in *q, uint64_t extent
     if status == SUCCESS:
         pin_staging(s)
         status = copy_rows(True, q.dst, q.pitch, q.width, q.rows, data, t.stream)
+    if status == SUCCESS and q.token:
+        status = fence_raise(s, &t)
     if piece == NULL:
         return status
     if status == SUCCESS and <int32_t>cydriver.cuStreamQuery(t.stream) == NOT_READY:

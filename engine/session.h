@@ -71,12 +71,15 @@ typedef struct Context {
   Table threads;   /* per-thread default streams: thread -> Stream */
   CUevent *events; /* spare events for items; guarded by Session.lane_lock */
   uint32_t event_count, event_room;
+  CUevent fence;          /* of copies that the program takes as done; see fence.pxi */
+  uint64_t fences_passed; /* of the legacy default stream */
 } Context;
 
 typedef struct Stream {
   CUstream handle;
   uint16_t ctx;
   Lane *lane;
+  uint64_t fences_passed; /* newest fence that it waited for or raised */
 } Stream;
 
 typedef struct Event {
@@ -128,6 +131,8 @@ typedef struct Session {
   Table contexts, streams, events, modules, functions;
   pthread_mutex_t make_lock; /* contexts, modules, globals are made and dropped under it */
   uint64_t serials;
+  uint64_t fences; /* raised so far, the newest in the context fence_ctx */
+  uint16_t fence_ctx;
   Range *globals;
   uint32_t global_count, global_room;
 

@@ -46,6 +46,7 @@ cdef enum:
 include "reply.pxi"
 include "contexts.pxi"
 include "lanes.pxi"
+include "fence.pxi"
 include "memory.pxi"
 include "copies.pxi"
 include "streams.pxi"

@@ -201,10 +201,13 @@ cdef extern from "engine/session.h" nogil:
         CUevent *events
         uint32_t event_count
         uint32_t event_room
+        CUevent fence
+        uint64_t fences_passed
     ctypedef struct Stream:
         CUstream handle
         uint16_t ctx
         Lane *lane
+        uint64_t fences_passed
     ctypedef struct Event:
         CUevent handle
         uint16_t ctx
@@ -247,6 +250,8 @@ cdef extern from "engine/session.h" nogil:
         Table functions
         pthread_mutex_t make_lock
         uint64_t serials
+        uint64_t fences
+        uint16_t fence_ctx
         Range *globals
         uint32_t global_count
         uint32_t global_room

@@ -4,9 +4,16 @@ cdef struct Target:
     CUstream stream
     Lane *lane
     Context *context
+    uint64_t *passed  # newest fence that the stream waited for
 
 
 cdef int32_t target_of(Session *s, const Call *c, uint64_t wire, Target *t) noexcept nogil:
+    """Where to give work to: the stream, which from here on waits for the newest fence."""
+    cdef int32_t status = target_at(s, c, wire, t)
+    return fence_pass(s, t) if status == SUCCESS else status
+
+
+cdef int32_t target_at(Session *s, const Call *c, uint64_t wire, Target *t) noexcept nogil:
     """What a stream on the wire means for this call's context and thread."""
     cdef Stream *stream
     cdef int32_t status = context_get(s, c.record.ctx, &t.context)
@@ -15,12 +22,14 @@ cdef int32_t target_of(Session *s, const Call *c, uint64_t wire, Target *t) noex
     if wire == 0:
         t.stream = NULL
         t.lane = t.context.legacy
+        t.passed = &t.context.fences_passed
         return SUCCESS
     stream = thread_stream(s, t.context, c.record.thread) if wire == 2 else named_stream(s, wire)
     if stream == NULL:
         return OUT_OF_MEMORY if wire == 2 else INVALID_HANDLE
     t.stream = stream.handle
     t.lane = stream.lane
+    t.passed = &stream.fences_passed
     return context_get(s, stream.ctx, &t.context)
 
 
@@ -100,7 +109,7 @@ cdef int32_t h_stream_sync(Session *s, Call *c, const rm_q_stream_sync *q) noexc
     """Answers at once when there is nothing to wait for, else when the stream's lane gets there."""
     cdef Target t
     cdef Item *item
-    cdef int32_t status = target_of(s, c, q.stream, &t)
+    cdef int32_t status = target_at(s, c, q.stream, &t)
     if status != SUCCESS:
         return status
     if lane_rests(s, &t):
@@ -124,7 +133,7 @@ cdef int32_t h_mark(Session *s, Call *c, const rm_q_mark *q) noexcept nogil:
     if q.event:
         status = wait_later(s, c.record, event, q.token) if event != NULL else INVALID_HANDLE
     else:
-        status = target_of(s, c, q.stream, &t)
+        status = target_at(s, c, q.stream, &t)
         if status == SUCCESS and not lane_idle(s, &t):
             status = mark_later(s, &t, q.token)
     if status != RM_PENDING:

@@ -37,7 +37,8 @@ static rm_q_copy_in request(const rm_target *stream, const rm_side *to, const rm
                         .dst = to->base,
                         .pitch = to->pitch,
                         .width = from->width,
-                        .rows = from->rows};
+                        .rows = from->rows,
+                        .token = stream->done};
 }
 
 /* ---- eager: pieces of at most RM_BULK_MAX bytes */
@@ -137,5 +138,7 @@ _Static_assert(sizeof(rm_q_copy_in) == sizeof(rm_q_copy_in_pull), "copy_in_pull 
 CUresult rm_copy_in(const rm_target *stream, const rm_side *to, const rm_rows *from, bool sync) {
   rm_stats_add(&rm_stats()->copied_in, from->width * from->rows);
   if (rm_rows_pinned(from) && rm_pending_hazard(from)) return pulled(stream, to, from, sync);
-  return eager(stream, to, from);
+  rm_target target = *stream;
+  target.done = sync;
+  return eager(&target, to, from);
 }

@@ -14,6 +14,7 @@ typedef struct rm_target {
   uint64_t id; /* on the wire */
   rm_progress *progress;
   rm_context *context;
+  bool done; /* of a copy: the program takes it as done when the call returns */
 } rm_target;
 
 /* Resolves NULL, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD too. */

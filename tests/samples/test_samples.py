@@ -24,7 +24,6 @@ COMPILERS = 2  # at once: each takes a core and several hundred MiB
 # fails the test, so that its line is removed.
 GEOMETRY = "a grid or block beyond the limits is cudaErrorInvalidValue, not cudaErrorInvalidConfiguration"
 KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    ("copy_then_stream", "remote"): "a returned copy to the device is not ordered before other streams' work",
     ("launch_configuration", "direct"): GEOMETRY,
     ("launch_configuration", "remote"): GEOMETRY,
     ("managed_memory", "remote"): "no managed memory through a server",

@@ -136,14 +136,7 @@ static CUresult context_id(CUcontext handle, uint64_t *id) {
   return CUDA_SUCCESS;
 }
 
-static CUresult refuse(void) { return CUDA_ERROR_NOT_SUPPORTED; }
-
-/* Libraries look at more of it than is known: a refusal is an error of theirs, a short table a
- * crash. */
-static const slot context_table[64] = {
-    SIZED(64),          [1] = CODE(refuse),     [2] = CODE(refuse),
-    [3] = CODE(refuse), [4] = CODE(context_id), [5 ... 63] = CODE(refuse),
-};
+static const slot context_table[5] = {SIZED(5), [4] = CODE(context_id)};
 
 /* ---- a module's functions, for cuFFT */
 

@@ -167,15 +167,30 @@ cdef void free_all(Session *s, Context *context) noexcept nogil:
         free_now(s, at)
 
 
+cdef int32_t device_settle(Session *s, uint32_t index, uint16_t ctx) noexcept nogil:
+    """Waits for the work of every context of a device; the failure of the context ctx, if it has failed."""
+    cdef uint64_t id = table_next(&s.contexts, 1)
+    cdef Context *context = NULL
+    cdef int32_t status = SUCCESS
+    cdef int32_t failed = SUCCESS
+    while id < TABLE_LIMIT:
+        context = <Context *>table_get(&s.contexts, id)
+        if context != NULL and context.device == index:
+            status = enter(s, id, &context)
+            if status == SUCCESS:
+                status = <int32_t>cydriver.cuCtxSynchronize()
+            if id == ctx:
+                failed = status
+        id = table_next(&s.contexts, id + 1)
+    return failed
+
+
 cdef int32_t h_mem_free(Session *s, Call *c, const rm_q_mem_free *q) noexcept nogil:
     """Waits for the device that the memory is of, as cuMemFree does."""
-    cdef Context *context = NULL
     cdef int32_t status
     if size_of(s, q.ptr) == 0:
         return INVALID_VALUE
-    status = enter(s, device_index(s, device_at(s, q.ptr)) + 1, &context)
-    if status == SUCCESS:
-        status = <int32_t>cydriver.cuCtxSynchronize()
+    status = device_settle(s, device_index(s, device_at(s, q.ptr)), c.record.ctx)
     if status == SUCCESS and free_now(s, q.ptr) == 0:
         status = INVALID_VALUE
     return status

@@ -124,6 +124,8 @@ CUresult sg_cuStreamDestroy(CUstream handle) {
   sg_stream *s = sg_object_get(handle, SG_STREAM);
   if (!s) return CUDA_ERROR_INVALID_HANDLE;
   sg_object_retire(s);
+  /* What was submitted still runs: the default stream takes over that somebody waits for it. */
+  if (s->context->active) sg_queue_post_wait(s->context->legacy, s->queue, s->queue->submitted);
   sg_queue_close(s->queue);
   sg_object_free(s);
   return CUDA_SUCCESS;

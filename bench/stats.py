@@ -43,17 +43,20 @@ class Interleaved:
     """Two ways of doing the same, run A B B A, so that a drift of the machine meets both alike.
 
     Each way returns what is compared, e.g. a run's median in ns. `turned` gives b / a instead of a / b.
+    `renew` is called before each quad, e.g. to connect anew what differs from connection to connection.
     """
 
     a: Callable[[], float]
     b: Callable[[], float]
     turned: bool = False
+    renew: Callable[[], None] = lambda: None
     a_values: list[float] = field(default_factory=list)
     b_values: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
 
     def quad(self) -> float:
         """One A B B A; keeps and returns its ratio."""
+        self.renew()
         first, second, third, fourth = self.a(), self.b(), self.b(), self.a()
         ours, theirs = (first + fourth) / 2, (second + third) / 2
         self.a_values.append(ours)

@@ -91,10 +91,11 @@ class Builder:
         """base + offset bytes."""
         return self.emit(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
 
-    def load(self, ty: str, pointer: str, align: int, invariant: bool = False, access: str = "") -> str:
+    def load(self, ty: str, pointer: str, align: int, invariant: bool = False) -> str:
         """A load with a known alignment."""
-        constant = ", !invariant.load !0" if invariant else ""
-        return self.emit(f"load {ty}, ptr {pointer}, align {align}{constant}{access}")
+        return self.emit(
+            f"load {ty}, ptr {pointer}, align {align}" + (", !invariant.load !0" if invariant else "")
+        )
 
     def select(self, condition: str, ty: str, yes: str, no: str) -> str:
         """condition ? yes : no"""

@@ -6,9 +6,9 @@ the stack; those that can be recomputed are, so that LLVM still sees how address
 the next. A region has its own copy of every register: it runs the uniform instructions, too, on the
 values they had when it began.
 
-Loads and stores of different threads between two barriers may go in any order, which the loops say
-(`parallel_accesses`); atomics, volatile and ordered accesses don't, and a loop with one of them keeps
-its order.
+Loads and stores of different threads between two barriers may go in any order, but the loops don't say so
+to LLVM: marked with `parallel_accesses`, its vectoriser (22.1) was seen to let a thread's own conditional
+stores go astray. It proves, or checks as it goes, what it needs to know about addresses.
 """
 
 from __future__ import annotations
@@ -26,12 +26,7 @@ from remora.engine.softgpu.compiler.types import int_type
 if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
 
-ACCESS = ", !llvm.access.group !2"
-METADATA = [
-    "!2 = distinct !{}",
-    '!3 = !{!"llvm.loop.parallel_accesses", !2}',
-    '!4 = !{!"llvm.loop.interleave.count", i32 1}',
-]
+METADATA = ['!4 = !{!"llvm.loop.interleave.count", i32 1}']
 THREAD_LOOP = """
   br label %plane.@@
 plane.@@:
@@ -69,7 +64,6 @@ class RegionEmitter(FunctionEmitter):
         super().__init__(unit, function, kernel=True)
         self.plan = plan
         self.region = region
-        self.access = ACCESS
         self.scope.return_label = "return"
         graph, same, kept = plan.graph, plan.same, plan.kept()
         read, written = plan.read(region), plan.written(region)
@@ -104,7 +98,7 @@ class RegionEmitter(FunctionEmitter):
             value = self.emit(f"load {self.kind(name)}, ptr {self.slot(name)[0]}")
             if self.kind(name) == "i1":
                 value = self.emit(f"zext i1 {value} to i8")
-            self.do(f"store {memory_type(self, name)} {value}, ptr {self.kept(name)}{ACCESS}")
+            self.do(f"store {memory_type(self, name)} {value}, ptr {self.kept(name)}")
         self.do("ret void")
         arrays = sorted(set(self.loads) | set(self.stores))
         return "".join(
@@ -118,7 +112,7 @@ class RegionEmitter(FunctionEmitter):
         for name in self.common:
             self.do(f'store {self.kind(name)} %"u.{name}", ptr {self.slot(name)[0]}')
         for name in self.loads:
-            value = self.emit(f"load {memory_type(self, name)}, ptr {self.kept(name)}{ACCESS}")
+            value = self.emit(f"load {memory_type(self, name)}, ptr {self.kept(name)}")
             if self.kind(name) == "i1":
                 value = self.emit(f"trunc i8 {value} to i1")
             self.do(f"store {self.kind(name)} {value}, ptr {self.slot(name)[0]}")
@@ -208,7 +202,7 @@ class Skeleton(FunctionEmitter):
             rows.append(f"  %row{i}.{head} = {place}")
             arguments += f", ptr %row{i}.{head}"
         meta = 10 + head
-        self.loops.append(f"!{meta} = distinct !{{!{meta}, !3, !4}}")
+        self.loops.append(f"!{meta} = distinct !{{!{meta}, !4}}")
         text = THREAD_LOOP.replace("@@", str(head)).replace("META", str(meta))
         text = text.replace("ROWS", "\n".join(rows)).replace("ARGUMENTS", arguments)
         self.lines += text.strip("\n").split("\n")

@@ -63,7 +63,6 @@ class FunctionEmitter(Builder):
         self.kernel = kernel
         self.slots: dict[str, tuple[str, str]] = {}
         self.carry = ""
-        self.access = ""  # metadata of loads and stores that no other thread of the block can order
         self.inlined = 0
         self.stack: list[str] = []
         self.index = 0  # of the instruction being translated

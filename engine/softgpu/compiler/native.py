@@ -12,9 +12,6 @@ OPTIMISE = 1  # O2 makes these kernels no faster and takes longer; docs/performa
 @functools.cache
 def machine() -> llvm.TargetMachine:
     """The host's target machine, for position-independent code."""
-    # Interleaved accesses would let a thread's own loads and stores pass each other in a loop that is
-    # marked as parallel (llvm.loop.parallel_accesses speaks of different iterations only).
-    llvm.set_option("", "--enable-interleaved-mem-accesses=false")
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(

@@ -60,7 +60,7 @@ def ld(f: FunctionEmitter, x: Instr) -> None:
     pointer = f.address(_without_hint(x.args[1]), space)
     yield_if_spinning(f)
     if f.is_pointer(x.args[0]):
-        f.store_pointer(x.args[0], f.load("ptr", pointer, 8, _is_constant(f, x, space), f.access))
+        f.store_pointer(x.args[0], f.load("ptr", pointer, 8, _is_constant(f, x, space)))
         return
     kind = ty if is_signed(ty) else raw(ty)
     for i, target in enumerate(_lanes(x, x.args[0])):
@@ -73,7 +73,7 @@ def ld(f: FunctionEmitter, x: Instr) -> None:
         elif x.has(*ORDERED):
             value = f.emit(f"load volatile i{8 * size}, ptr {place}, align {size}")
         else:
-            value = f.load(f"i{8 * size}", place, size, _is_constant(f, x, space), f.access)
+            value = f.load(f"i{8 * size}", place, size, _is_constant(f, x, space))
         f.store(target, kind, value)
 
 
@@ -98,8 +98,8 @@ def st(f: FunctionEmitter, x: Instr) -> None:
             order = "release" if x.has("release") else "monotonic"
             f.do(f"store atomic volatile i{bits(ty)} {value}, ptr {place} {order}, align {size}")
         else:
-            volatile, access = ("volatile ", "") if x.has(*ORDERED) else ("", f.access)
-            f.do(f"store {volatile}i{bits(ty)} {value}, ptr {place}, align {size}{access}")
+            volatile = "volatile " if x.has(*ORDERED) else ""
+            f.do(f"store {volatile}i{bits(ty)} {value}, ptr {place}, align {size}")
 
 
 @op("cp", "async ca cg commit_group wait_group wait_all " + WHERE + " " + CACHE)

@@ -116,13 +116,16 @@ cdef int32_t h_copy_in(Session *s, Call *c, const rm_q_copy_in *q) noexcept nogi
     cdef Piece *piece = NULL
     cdef uint64_t total = 0
     cdef uint64_t extent = 0
+    cdef Target t
     cdef int32_t status
     if not extent_of(q.pitch, q.width, q.rows, &total, &extent):
         return RM_BAD_RECORD
     status = payload(s, c, total, &data, &piece)
+    if status == SUCCESS and not (piece != NULL and piece.placed):
+        return copy_in(s, c, q, extent, <uint8_t *>data, piece)
     if status == SUCCESS:
-        status = copy_in(s, c, q, extent, <uint8_t *>data, piece)
-    elif piece != NULL:
+        status = target_of(s, c, q.stream, &t)  # the bytes are there; what was asked may be wrong all the same
+    if piece != NULL:
         staging_put(&s.staging, piece)
     return status
 

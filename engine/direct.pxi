@@ -1,7 +1,12 @@
-# Direct sending: where the CPU sees device memory, a copy out is sent from there, without staging.
+# Direct copies: where the CPU sees device memory, the channel sends from there and receives into it, without
+# staging.
 #
-# The bytes are those of a point of the stream, so it stands still while they are sent: at a gate, or because
+# Bytes that go out are those of a point of the stream, so it stands still while they are sent: at a gate, or because
 # the issuer sends them itself and issues nothing meanwhile. The memory stays while it is read: see Device.mapped.
+#
+# Bytes that come in land directly only while the whole session rests: the issuer has executed all before, no job is
+# left, no stream has work. Nothing can change that before the payload is there, for only records of copies that
+# landed directly too lie between.
 
 cdef extern from "engine/softgpu/visible.h" nogil:
     """
@@ -13,14 +18,41 @@ cdef extern from "engine/softgpu/visible.h" nogil:
     const cydriver.CUuuid *visible_table()
 
 
-cdef bint driver_shows_memory() noexcept nogil:
+cdef const sg_visible *driver_shows_memory() noexcept nogil:
+    """NULL when the driver's memory is out of the CPU's sight."""
     cdef const void *table = NULL
-    return <int32_t>cydriver.cuGetExportTable(&table, visible_table()) == SUCCESS and table != NULL
+    if <int32_t>cydriver.cuGetExportTable(&table, visible_table()) != SUCCESS:
+        return NULL
+    return <const sg_visible *>table
+
+
+cdef bint session_rests(Session *s) noexcept nogil:
+    """Asked by the reading thread about the last record that arrived: has all before it taken effect?"""
+    return jobs_rest(&s.jobs) and s.visible.rest()
+
+
+cdef bint lands_directly(Session *s, size_t n, uint64_t *where) noexcept nogil:
+    """Whether a payload that is coming may go straight to the device memory that its record names."""
+    cdef rm_preceding before = rm_bulk_preceding(s.channel)
+    cdef const rm_q_copy_in *q = <const rm_q_copy_in *>(before.record + 1)
+    if s.visible == NULL or before.record == NULL or before.to == s.placed_to:
+        return False
+    if before.record.op != RM_CALL_copy_in or before.record.size < sizeof(rm_record) + sizeof(rm_q_copy_in):
+        return False
+    where[0] = q.dst
+    if q.width * q.rows != n or n <= INLINE_MAX or not in_one_piece(s, q.dst, q.pitch, q.width, q.rows):
+        return False
+    if before.start != s.placed_to and not (before.alone and session_rests(s)):
+        return False
+    if check_range(s, q.dst, n) != SUCCESS:
+        return False
+    s.placed_to = before.to
+    return True
 
 
 cdef bint in_one_piece(Session *s, uint64_t at, uint64_t pitch, uint64_t width, uint64_t rows) noexcept nogil:
     """Whether a copy can be sent directly: seen memory of an arena, without gaps."""
-    return s.sees_devices and (rows == 1 or pitch == width) and device_at(s, at) != NULL
+    return s.visible != NULL and (rows == 1 or pitch == width) and device_at(s, at) != NULL
 
 
 cdef int32_t send_direct(Session *s, uint64_t token, uint64_t at, uint64_t size) noexcept nogil:

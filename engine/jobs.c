@@ -69,6 +69,13 @@ void jobs_push_first(Jobs *jobs, Job *job) {
   pthread_mutex_unlock(&jobs->lock);
 }
 
+bool jobs_rest(Jobs *jobs) {
+  pthread_mutex_lock(&jobs->lock);
+  bool rest = !jobs->queued && jobs->idle == jobs->threads;
+  pthread_mutex_unlock(&jobs->lock);
+  return rest;
+}
+
 void jobs_end(Jobs *jobs) {
   pthread_mutex_lock(&jobs->lock);
   jobs->ended = true;

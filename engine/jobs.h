@@ -33,6 +33,8 @@ void jobs_init(Jobs *jobs, void *session);
 void jobs_push(Jobs *jobs, Job *job);
 /* Ahead of all that wait; never waits. */
 void jobs_push_first(Jobs *jobs, Job *job);
+/* Whether no job is queued or under way. */
+bool jobs_rest(Jobs *jobs);
 void jobs_end(Jobs *jobs);
 
 #endif

@@ -3,6 +3,7 @@
 
 cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     cdef Session *s = <Session *>user
+    cdef uint64_t where = 0
     if n > RM_BULK_MAX:
         return NULL
     if tag:
@@ -11,7 +12,8 @@ cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     if s.landing == NULL:
         return NULL
     s.landing.size = <uint32_t>n
-    return s.landing.bytes
+    s.landing.placed = lands_directly(s, n, &where)
+    return <void *>where if s.landing.placed else s.landing.bytes
 
 
 cdef void on_bulk_done(void *user, uint32_t tag, void *where, size_t n) noexcept nogil:
@@ -83,7 +85,7 @@ cdef int32_t session_open(Session *s, int fd, uint32_t ring_bytes, uint32_t wind
     pthread_cond_init(&s.lane_moved, NULL)
     jobs_init(&s.jobs, s)
     gates_init(&s.gates, &s.jobs)
-    s.sees_devices = driver_shows_memory()
+    s.visible = driver_shows_memory()
     if not staging_init(&s.staging, window):
         return OUT_OF_MEMORY
     s.channel = rm_channel_tcp(fd, &options, &events, s)

@@ -124,7 +124,9 @@ typedef struct Session {
   char broken[160]; /* why the session must end; empty while it works */
   Device devices[MAX_DEVICES];
   uint32_t device_count;
-  bool sees_devices; /* the CPU sees device memory at its address; see direct.pxi */
+  const struct sg_visible *visible; /* where the CPU sees device memory; see direct.pxi */
+  uint64_t
+      placed_to; /* end of the last record whose payload landed directly; reading thread only */
   Ledger *ledger;
   uint32_t ledger_slot;
 

@@ -39,6 +39,7 @@ static Piece *pop(Staging *s) {
   s->free = piece->next;
   s->free_count--;
   piece->next = NULL;
+  piece->placed = false;
   return piece;
 }
 

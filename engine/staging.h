@@ -20,6 +20,7 @@ typedef struct Piece {
   uint8_t *bytes; /* RM_BULK_MAX of them */
   uint32_t size;  /* in use */
   bool extra;     /* made outside the pool */
+  bool placed;    /* stands for a payload that landed where it belongs, not in bytes */
 } Piece;
 
 typedef struct Staging {

@@ -51,10 +51,20 @@ cdef extern from "transport/channel.h" nogil:
     int rm_flush(rm_channel *ch)
     int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
     void rm_bulk_release(rm_channel *ch, uint32_t tag)
+    ctypedef struct rm_preceding:
+        const rm_record *record
+        uint64_t start "from"
+        uint64_t to
+        bint alone
+    rm_preceding rm_bulk_preceding(rm_channel *ch)
     void rm_expect(rm_channel *ch, int change)
     int rm_read_loop(rm_channel *ch)
     const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error)
     void rm_release(rm_channel *ch, const rm_record *record)
+
+cdef extern from "engine/softgpu/visible.h" nogil:
+    ctypedef struct sg_visible:
+        bint (*rest)() noexcept nogil
 
 cdef extern from "engine/session.h" nogil:
     enum: MAX_DEVICES
@@ -114,6 +124,7 @@ cdef extern from "engine/session.h" nogil:
         Piece *next
         uint8_t *bytes
         uint32_t size
+        bint placed
     ctypedef struct Staging:
         rm_channel *channel
         uint8_t *slabs[16]
@@ -136,6 +147,7 @@ cdef extern from "engine/session.h" nogil:
     void jobs_init(Jobs *jobs, void *session)
     void jobs_push(Jobs *jobs, Job *job)
     void jobs_push_first(Jobs *jobs, Job *job)
+    bint jobs_rest(Jobs *jobs)
     void jobs_end(Jobs *jobs)
 
     ctypedef struct Gate:
@@ -240,7 +252,8 @@ cdef extern from "engine/session.h" nogil:
         char broken[160]
         Device devices[8]
         uint32_t device_count
-        bint sees_devices
+        const sg_visible *visible
+        uint64_t placed_to
         Ledger *ledger
         uint32_t ledger_slot
         Table contexts

@@ -78,6 +78,7 @@ cdef extern from "transport/channel.h" nogil:
     rm_record *rm_begin(rm_channel *ch, uint32_t size)
     rm_record *rm_try_begin(rm_channel *ch, uint32_t size)
     void rm_commit(rm_channel *ch)
+    void rm_commit_unsent(rm_channel *ch)
     void rm_commit_with_bulk(rm_channel *ch)
     int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bint last)
     int rm_flush(rm_channel *ch)
@@ -353,7 +354,7 @@ cdef class Channel:
         cdef int error
         with nogil:
             enlist(&self.inbox, &call)
-            rm_commit(self.channel)
+            rm_commit_unsent(self.channel)
             error = rm_wait(self.channel, &call.waiter, timeout_ms)
             if error and unlist(&self.inbox, call.seq) == NULL:
                 while not woken(&call.waiter):  # its reply is just being taken

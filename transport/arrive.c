@@ -83,6 +83,9 @@ static void give_back(rm_channel *ch) {
 static void take_record(rm_channel *ch, const rm_record *record) {
   ch->rx.parsed += RM_ALIGNED((uint64_t)record->size);
   if (record->op == RM_OP_PAD) return;
+  ch->rx.last = record;
+  ch->rx.last_from = ch->rx.last_to;
+  ch->rx.last_to = ch->rx.parsed;
   rm_count(&ch->rx.stats.records_received, 1);
   if (ch->events.on_record) ch->events.on_record(ch->user, record);
 }
@@ -118,6 +121,14 @@ static bool window_ok(rm_channel *ch, unsigned kind) {
   return ch->rx.bulk_arrived[kind] - rm_load(&ch->bulk_released[kind]) < ch->bulk_window;
 }
 
+rm_preceding rm_bulk_preceding(rm_channel *ch) {
+  struct rm_rx *rx = &ch->rx;
+  return (rm_preceding){.record = rx->last,
+                        .from = rx->last_from,
+                        .to = rx->last_to,
+                        .alone = rx->last && rm_load(&ch->released) == rx->last_from};
+}
+
 bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
   unsigned kind = tag != 0;
   *where = NULL;
@@ -130,6 +141,7 @@ bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
   if (!*where && n)
     return rm_in_broken(ch, "bulk message of %zu bytes with unknown tag %u", n, tag);
   ch->rx.bulk_under_way = true;
+  ch->rx.bulk_needed = !tag && rm_bulk_preceding(ch).alone;
   ch->rx.bulk_tag = tag;
   ch->rx.bulk_where = *where;
   ch->rx.bulk_n = n;

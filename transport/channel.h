@@ -91,9 +91,11 @@ int rm_channel_error(rm_channel *ch, const char **why);
 rm_record *rm_begin(rm_channel *ch, uint32_t size);
 /* As rm_begin, but never waits: NULL also without credit or while another thread fills a record. */
 rm_record *rm_try_begin(rm_channel *ch, uint32_t size);
-/* Publishes it. The flusher (or the next rm_flush) sends it. A record with RM_F_WAITS does not
- * wake the flusher: its sender calls rm_wait or rm_flush next. */
+/* Publishes it. The flusher (or the next rm_flush) sends it. */
 void rm_commit(rm_channel *ch);
+/* As rm_commit, and leaves the flusher asleep: the caller sends it itself with rm_wait or rm_flush,
+ * which it calls next. */
+void rm_commit_unsent(rm_channel *ch);
 /* As rm_commit, and keeps the order "record, then its bulk messages" against other senders: the
  * bulk messages follow with rm_bulk_in_order, the last one gives the ring free. */
 void rm_commit_with_bulk(rm_channel *ch);
@@ -105,6 +107,15 @@ int rm_flush(rm_channel *ch);
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
 /* 0 or an error; -EAGAIN only on the reading thread, when too many wait to be sent. */
 int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);
+/* In on_bulk and on_bulk_done of a message of tag 0: the record that it was sent behind. `from` and
+ * `to` are where that record begins (behind the one before it) and ends, in bytes since the start:
+ * alone: the receiver has released all before it, so the message is what it needs next. */
+typedef struct rm_preceding {
+  const rm_record *record; /* NULL: none has come yet */
+  uint64_t from, to;
+  bool alone;
+} rm_preceding;
+rm_preceding rm_bulk_preceding(rm_channel *ch);
 /* The receiver is done with the memory of one bulk message of this tag: gives its credit back.
  * Any thread. */
 void rm_bulk_release(rm_channel *ch, uint32_t tag);

@@ -43,11 +43,15 @@ struct rm_tx {
 
 struct rm_rx {
   uint8_t *ring;
-  uint64_t coming;   /* end of the record frame under way */
-  uint64_t landed;   /* bytes there */
-  uint64_t parsed;   /* whole, checked records there */
+  uint64_t coming;       /* end of the record frame under way */
+  uint64_t landed;       /* bytes there */
+  uint64_t parsed;       /* whole, checked records there */
+  const rm_record *last; /* of them, pads aside */
+  uint64_t last_from;    /* end of the one before it */
+  uint64_t last_to;
   uint32_t bulk_tag; /* the bulk message under way */
   bool bulk_under_way;
+  bool bulk_needed; /* the consumer has nothing to do until it is there */
   void *bulk_where;
   size_t bulk_n;
   uint32_t bulk_arrived[2];

@@ -74,16 +74,16 @@ rm_record *rm_try_begin(rm_channel *ch, uint32_t size) {
 }
 
 /* The ordered store pairs with the flusher's "asleep, then look at head again". */
-static bool publish(rm_channel *ch) {
-  bool waits = ch->put.open->flags & RM_F_WAITS;
-  rm_store_ordered(&ch->head, ch->put.open_end);
-  return waits;
+static void publish(rm_channel *ch) { rm_store_ordered(&ch->head, ch->put.open_end); }
+
+void rm_commit_unsent(rm_channel *ch) {
+  publish(ch);
+  pthread_mutex_unlock(&ch->put.lock);
 }
 
 void rm_commit(rm_channel *ch) {
-  bool waits = publish(ch);
-  pthread_mutex_unlock(&ch->put.lock);
-  if (!waits && rm_load_ordered(&ch->flusher_asleep)) rm_wake_flusher(ch);
+  rm_commit_unsent(ch);
+  if (rm_load_ordered(&ch->flusher_asleep)) rm_wake_flusher(ch);
 }
 
 void rm_commit_with_bulk(rm_channel *ch) { publish(ch); }

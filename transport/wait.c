@@ -79,11 +79,17 @@ static bool lead_once(rm_channel *ch, uint64_t deadline_us) {
   return limit != 0;
 }
 
+/* A consumer that was woken for a record whose payload is under way reads on: it would only wait
+ * for another thread to take the reading over. */
+static bool lacks_payload(rm_channel *ch, rm_waiter *w) {
+  return w == &ch->consumer && ch->rx.bulk_under_way && ch->rx.bulk_needed && !rm_ended(ch);
+}
+
 /* Reads for everyone until w is woken. */
 static void lead(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
   rm_store(&ch->leaders, ch->leaders + 1);
   if (ch->spin_us && !over(ch, w)) spin(ch, w);
-  while (!over(ch, w) && lead_once(ch, deadline_us)) {
+  while ((!over(ch, w) || lacks_payload(ch, w)) && lead_once(ch, deadline_us)) {
   }
   rm_read_leave(ch);
 }

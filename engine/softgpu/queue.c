@@ -15,6 +15,9 @@ typedef struct wait_command {
 static bool idle(const sg_queue *q) { return q->done == q->submitted; }
 
 static _Atomic uint64_t ids = 1;
+static _Atomic uint64_t unfinished; /* commands of all queues */
+
+bool sg_queues_rest(void) { return unfinished == 0; }
 
 sg_queue *sg_queue_new(sg_context *context, unsigned flags, int priority) {
   sg_queue *q = calloc(1, sizeof *q);
@@ -60,6 +63,7 @@ static sg_command *pop(sg_queue *q, bool own_thread) {
 
 static void advance(sg_queue *q) {
   q->done++;
+  unfinished--;
   if (!q->waiters) return;
   pthread_mutex_lock(&q->lock);
   pthread_cond_broadcast(&q->moved);
@@ -145,6 +149,7 @@ static uint64_t push(sg_queue *q, sg_command *c, bool wake_up) {
   else
     q->first = c;
   q->last = c;
+  unfinished++;
   uint64_t place = ++q->submitted;
   bool tell = wake_up && to_wake(q);
   pthread_mutex_unlock(&q->lock);

@@ -66,6 +66,8 @@ CUresult sg_queue_post_wait(sg_queue *queue, sg_queue *other, uint64_t place);
 /* Waits for all queues of a context, or for those ordered with the default stream (which is what
    waiting for the default stream means). */
 void sg_context_drain(sg_context *context, bool ordered_only);
+/* Whether no queue of this process has anything left to do. */
+bool sg_queues_rest(void);
 /* Whether the queues ordered with the default stream have nothing left to do. */
 bool sg_context_idle(sg_context *context);
 #endif

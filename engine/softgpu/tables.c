@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "../../shim/runtime/integrity.h"
 #include "context.h"
+#include "queue.h"
 #include "settings.h"
 #include "storage.h"
 #include "visible.h"
@@ -168,7 +169,7 @@ static const slot pointers_table[5] = {SIZED(5), [4] = CODE(no_pointers)};
 
 /* ---- device memory that the CPU sees: our own, see visible.h */
 
-static const slot visible_table[1] = {SIZED(1)};
+static const slot visible_table[2] = {SIZED(2), CODE(sg_queues_rest)};
 
 /* ---- the door */
 

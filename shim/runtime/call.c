@@ -68,6 +68,14 @@ CUresult rm_call_post(rm_call *call) {
   return CUDA_SUCCESS;
 }
 
+CUresult rm_call_post_unsent(rm_call *call) {
+  (void)call;
+  rm_progress_stamp();
+  rm_commit_unsent(rm_session.channel);
+  rm_stats_add(&rm_stats()->posted, 1);
+  return CUDA_SUCCESS;
+}
+
 CUresult rm_call_post_bulk(rm_call *call, const void *bytes, size_t n) {
   (void)call;
   rm_progress_stamp();
@@ -104,7 +112,7 @@ static CUresult await(rm_call *call) {
   rm_reply_slot *reply = &call->thread->reply;
   uint64_t start = rm_now_ns();
   rm_progress_stamp();
-  rm_commit(rm_session.channel);
+  rm_commit_unsent(rm_session.channel);
   int error = rm_wait(rm_session.channel, &reply->waiter, -1);
   rm_stats_waited(rm_now_ns() - start);
   if (error) {

@@ -31,6 +31,8 @@ CUresult rm_call_begin_on(rm_call *call, rm_context *context, uint16_t op, uint3
 
 /* Publishes the record; the transport sends it in its own time. */
 CUresult rm_call_post(rm_call *call);
+/* As rm_call_post, for a caller that sends it itself: by rm_wait, which it calls next. */
+CUresult rm_call_post_unsent(rm_call *call);
 /* As rm_call_post, followed by one bulk message of n bytes under tag 0, sent from this thread; the
  * bytes may change once it returns. */
 CUresult rm_call_post_bulk(rm_call *call, const void *bytes, size_t n);

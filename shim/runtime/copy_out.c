@@ -35,7 +35,7 @@ static CUresult post(const rm_target *stream, const rm_rows *to, const rm_side *
                                                 .rows = to->rows,
                                                 .token = token,
                                                 .flags = waits ? PROGRAM_WAITS : 0};
-  return rm_call_post(&call);
+  return waits ? rm_call_post_unsent(&call) : rm_call_post(&call);
 }
 
 static CUresult wait(const rm_target *stream, uint64_t token, rm_outcome *outcome, uint64_t stamp) {

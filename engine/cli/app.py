@@ -173,6 +173,16 @@ def list_gpus(
     listing.show(server, token_file)
 
 
+@app.command("rdma", epilog="Example: remora rdma --json")
+def rdma_devices(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: everything, as JSON.")] = False,
+) -> None:
+    """Show this machine's RDMA devices, and whether Remora can use them."""
+    from remora.engine.cli import rdma
+
+    rdma.show(as_json)
+
+
 @app.command(context_settings=PASS_THROUGH, epilog="Example: remora doctor -- python train.py")
 def doctor(
     command: Command,

@@ -4,10 +4,10 @@ The guest sees the host's own root folder under a layer of RAM: same paths, same
 command writes there is gone with the guest, except in folders named with --rw.
 
     python -m tests.rdma.guest -- COMMAND...     runs COMMAND in it; the exit status is the command's
-    python -m tests.rdma.guest --build           only makes ready what that needs (minutes the first time)
+    python -m tests.rdma.guest --build           makes ready what that needs (minutes the first time)
 
-Two kinds, tried in this order: a kernel built for user mode, which is an ordinary process and starts in half a
-second (kernel.py, uml.py), and Debian's stock kernel under QEMU without KVM, 25 times slower (stock.py, qemu.py).
+Two kinds, tried in this order: a kernel built for user mode, which is an ordinary process and starts in half
+a second (kernel.py, uml.py), and Debian's stock kernel under QEMU, 25 times slower (stock.py, qemu.py).
 Must not know: Remora.
 """
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.rdma.guest import NoGuest, __doc__ as about, uml
+from tests.rdma.guest import NoGuest, uml
+from tests.rdma.guest import __doc__ as about
 from tests.rdma.guest.request import FAILED, Request
 
 

@@ -40,7 +40,7 @@ def write_control(folder: Path, request: Request, kind: str) -> None:
 
 
 def script(environment: Mapping[str, str], command: Sequence[str]) -> str:
-    """For busybox sh: environment, working folder, command (looked up here: it would prefer its own applets)."""
+    """For busybox sh. The program is looked up here: busybox would prefer applets of its own."""
     program = shutil.which(command[0], path=environment.get("PATH")) or command[0]
     exports = [
         f"export {name}={shlex.quote(value)}" for name, value in environment.items() if name.isidentifier()

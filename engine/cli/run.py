@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +29,7 @@ class Request:
     memory: int | None
     driver: str
     token_file: Path | None
+    transport: str = "auto"
 
 
 def run(command: Sequence[str], request: Request) -> NoReturn:
@@ -49,7 +50,7 @@ def prepare(request: Request, stats: Path | None = None) -> dict[str, str]:
     check(request)
     try:
         # Imports of the client side happen in the keeper: they may start threads, and we want none.
-        facts = keep(lambda: leased(request))
+        facts = keep(lambda: held_for(request))
     except NotHeld as error:
         raise Problem(str(error)) from None
     if request.server is None:
@@ -57,9 +58,19 @@ def prepare(request: Request, stats: Path | None = None) -> dict[str, str]:
             f"remora: no --server: an engine runs here, at {facts['server']}, for this run", file=sys.stderr
         )
     settings = environment.for_remote(os.environ, server=facts["server"], ticket=facts["ticket"], stats=stats)
+    carrier = facts.get("carrier", request.transport)
+    if carrier != "auto":
+        settings["REMORA_TRANSPORT"] = carrier
     if facts["driver"] == "softgpu":
         announce(environment.prefer_ptx(settings))
     return settings
+
+
+def held_for(request: Request) -> AbstractContextManager[dict[str, Any]]:
+    """What the keeper holds."""
+    from remora.engine.cli import relay
+
+    return relayed(request) if relay.is_custom(request.transport) else leased(request)
 
 
 def check(request: Request) -> None:
@@ -84,6 +95,24 @@ def leased(request: Request) -> Iterator[dict[str, Any]]:
         return
     with embedded.engine(request.driver) as engine, lease_at(engine.server, engine.token, request) as facts:
         yield facts
+
+
+@contextmanager
+def relayed(request: Request) -> Iterator[dict[str, Any]]:
+    """As leased, over the user's own transport; the server is then the near half of a relay."""
+    from remora.engine.cli import embedded, relay, token
+
+    transport = relay.load(request.transport)
+    with ExitStack() as held:
+        if request.server is not None:
+            secret = token.read(request.token_file)
+            server = held.enter_context(relay.to_server(transport, request.server))
+        else:
+            engine = held.enter_context(embedded.engine(request.driver))
+            secret = engine.token
+            server = held.enter_context(relay.to_engine_here(transport, engine.server))
+        # Client and engine would else find a way past the relay.
+        yield held.enter_context(lease_at(server, secret, request)) | {"carrier": "tcp"}
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 # The session's ends: opened on a connected socket, fed by the channel's reading thread.
 
 
+cdef extern from "transport/link.h" nogil:
+    rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events, void *user)
+
+
 cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     cdef Session *s = <Session *>user
     cdef uint64_t where = 0
@@ -66,8 +70,8 @@ cdef int32_t device_open(Device *device, CUdevice handle, uint64_t base, uint64_
     return SUCCESS if arena_init(&device.arena, base, size, granule, driver) else OUT_OF_MEMORY
 
 
-cdef int32_t session_open(Session *s, int fd, uint32_t ring_bytes, uint32_t window, const char *peer) noexcept nogil:
-    """Takes the socket over. The session's devices, ledger and images are set before."""
+cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32_t window, const char *peer) noexcept nogil:
+    """Takes the link over. The session's devices, ledger and images are set before."""
     cdef rm_options options
     cdef rm_events events
     memset(&options, 0, sizeof(options))
@@ -88,7 +92,7 @@ cdef int32_t session_open(Session *s, int fd, uint32_t ring_bytes, uint32_t wind
     s.visible = driver_shows_memory()
     if not staging_init(&s.staging, window):
         return OUT_OF_MEMORY
-    s.channel = rm_channel_tcp(fd, &options, &events, s)
+    s.channel = rm_channel_over(link, &options, &events, s)
     s.staging.channel = s.channel
     return SUCCESS if s.channel != NULL else OUT_OF_MEMORY
 
@@ -99,7 +103,7 @@ cdef class Handle:
     devices: (CUdevice, base, bytes, granule) of each; ledger: address of the lease's ledger; images: see images.py.
     """
 
-    def __cinit__(self, int fd, list devices, uint64_t ledger, uint32_t slot, object images, uint32_t ring_bytes,
+    def __cinit__(self, Carrying carrier, list devices, uint64_t ledger, uint32_t slot, object images, uint32_t ring_bytes,
                   uint32_t window, str peer):
         cdef bytes name = peer.encode()
         self.s = <Session *>calloc(1, sizeof(Session))
@@ -113,7 +117,7 @@ cdef class Handle:
             if device_open(&self.s.devices[self.s.device_count], handle, base, size, granule) != SUCCESS:
                 raise MemoryError
             self.s.device_count += 1
-        if session_open(self.s, fd, ring_bytes, window, name) != SUCCESS:
+        if session_open(self.s, carrier.take(), ring_bytes, window, name) != SUCCESS:
             raise MemoryError
 
     def read(self) -> int:

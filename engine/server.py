@@ -24,6 +24,7 @@ from typing import Any
 from remora.transport import hello
 
 from . import driver, settings
+from .carriers import AUTO, names, offers
 from .errors import EngineError
 from .leases import Lease, Leases
 from .partition import Gpu, Wish
@@ -58,7 +59,8 @@ class Server:
     """An engine. start() returns once it accepts; stop() ends it and every session within seconds.
 
     listen: HOST:PORT, port 0 picks one. driver: auto, nvidia or softgpu. token: what clients must show;
-    needed to listen beyond this machine. Raises EngineError, one line for people.
+    needed to listen beyond this machine. transport: auto, or the one carrier to use.
+    Raises EngineError, one line for people.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Server:
         driver: str = "auto",
         token: str | None = None,
         name: str | None = None,
+        transport: str = AUTO,
     ) -> None:
         self.listen = listen
+        self.transport = transport
         self.token = token or None
         self.name = name or socket.gethostname()
         self.wanted = driver
@@ -100,6 +104,7 @@ class Server:
         """Binds, warms the first worker up, accepts."""
         self.listener = bind(self.listen, self.token)
         try:
+            check_transport(self.transport)
             self.library = driver.find(self.wanted)
             self.workers = Workers(self.library)
             self.workers.start()
@@ -283,7 +288,9 @@ class Server:
             "session": session.number,
             "parts": [{"gpu": part.gpu, "memory": part.memory} for part in session.lease.parts],
             "slot": session.slot,
-            "hello": dataclasses.asdict(dataclasses.replace(greeting, ticket="")),
+            "hello": dataclasses.asdict(dataclasses.replace(greeting, ticket="", carriers=[])),
+            "carriers": offers(greeting),
+            "transport": self.transport,
             "ring_bytes": ring_bytes(greeting.ring_bytes),
             "server": self.name,
             "images": str(self.images),
@@ -304,7 +311,15 @@ class Server:
                 session.lease.number,
             )
 
-        return self.workers.run(job, [connection.fileno(), session.lease.account.fd], started)
+        def told(message: dict[str, Any]) -> None:
+            log.info(
+                "session %d: transport %s%s",
+                session.number,
+                message["carrier"],
+                f" ({message['why']})" if message["why"] else "",
+            )
+
+        return self.workers.run(job, [connection.fileno(), session.lease.account.fd], started, told)
 
     def _forget(self, session: Session) -> None:
         with self.lock:
@@ -436,6 +451,12 @@ def bind(listen: str, token: str | None) -> socket.socket:
             f"cannot listen on {listen}: {error.strerror or error}; is another engine running there?"
         ) from None
     return listener
+
+
+def check_transport(transport: str) -> None:
+    """Raises EngineError for one that is not built in."""
+    if transport != AUTO and transport not in names():
+        raise EngineError(f"there is no transport {transport}: choose auto, {', '.join(names())}")
 
 
 def keep_alive(connection: socket.socket) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from remora.transport import hello
 
 from . import driver, facts, link, settings
+from .carriers import Choice
 from .errors import EngineError
 
 PR_SET_PDEATHSIG = 1
@@ -57,7 +58,11 @@ def part_bytes(memory: int, offered: int, parts: int) -> int:
 
 
 def agree(
-    client: socket.socket, greeting: hello.Hello, job: dict[str, Any], gathered: dict[str, Any]
+    client: socket.socket,
+    greeting: hello.Hello,
+    job: dict[str, Any],
+    gathered: dict[str, Any],
+    choice: Choice,
 ) -> list[tuple[int, int]]:
     """Grants the session, round by round until both sides have the addresses: (base, bytes) of devices."""
     from . import session
@@ -71,18 +76,19 @@ def agree(
     wanted = greeting.va_base
     for _ in range(settings.VA_ROUNDS):
         base = place_range(each * len(parts), wanted)
-        hello.send(client, grant(job, gathered, base, each))
+        hello.send(client, grant(job, gathered, base, each, choice))
         accept = hello.receive(client)
         if not isinstance(accept, hello.Accept):
             raise EngineError("the client did not answer the grant")
         if accept.ok:
+            choice.conclude(client, accept, job["transport"])
             return [(base + index * each, each) for index in range(len(parts))]
         session.unreserve(base, each * len(parts))
         wanted = accept.va_base
     raise EngineError("client and driver found no addresses that are free on both sides")
 
 
-def grant(job: dict[str, Any], gathered: dict[str, Any], base: int, each: int) -> hello.Grant:
+def grant(job: dict[str, Any], gathered: dict[str, Any], base: int, each: int, choice: Choice) -> hello.Grant:
     """The message that opens a session."""
     return hello.Grant(
         session=job["session"],
@@ -98,6 +104,9 @@ def grant(job: dict[str, Any], gathered: dict[str, Any], base: int, each: int) -
         server=job["server"],
         va_base=base,
         va_bytes=each * len(job["parts"]),
+        carrier=choice.name,
+        carrier_blob=choice.blob,
+        carrier_why=choice.why,
     )
 
 
@@ -124,14 +133,17 @@ def serve(supervisor: socket.socket, job: dict[str, Any], fds: list[int], gather
     client.settimeout(settings.HANDSHAKE_SECONDS)
     greeting = hello.Hello(**job["hello"])
     try:
-        ranges = agree(client, greeting, job, gathered)
+        choice = choose(client, job)
+        ranges = agree(client, greeting, job, gathered, choice)
+        link.send(supervisor, {"carrier": choice.name, "why": choice.why})
     except (OSError, ValueError, MemoryError, EngineError) as error:
         refuse(client, hello.REASON_RESOURCES, str(error))
         return f"handshake failed: {error}"
     account = Account(fd=fds[1])
     images = Images(Path(job["images"]) if job["images"] else None)
+    client.detach()  # the carrier's from here on
     handle = session.Handle(
-        client.detach(),
+        choice.carrying,
         session.devices([(part["gpu"], *where) for part, where in zip(job["parts"], ranges, strict=True)]),
         account.address,
         job["slot"],
@@ -142,6 +154,14 @@ def serve(supervisor: socket.socket, job: dict[str, Any], fds: list[int], gather
     )
     _, why = worker.serve(handle)
     return str(why)
+
+
+def choose(client: socket.socket, job: dict[str, Any]) -> Choice:
+    """What carries the session, by the client's offers and this server's setting."""
+    offered = [(name, bytes.fromhex(blob)) for name, blob in job["carriers"]]
+    return Choice(
+        client, offered, job["transport"], ring_bytes=job["ring_bytes"], bulk_window=settings.BULK_WINDOW
+    )
 
 
 def refuse(client: socket.socket, reason: int, message: str) -> None:

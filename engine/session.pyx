@@ -1,4 +1,4 @@
-# distutils: sources = engine/session.c engine/arena.c engine/gate.c engine/jobs.c engine/ledger.c engine/staging.c transport/arrive.c transport/fail.c transport/futex.c transport/open.c transport/put.c transport/read.c transport/send.c transport/serve.c transport/stream.c transport/take.c transport/tcp.c transport/wait.c
+# distutils: sources = engine/session.c engine/arena.c engine/gate.c engine/jobs.c engine/ledger.c engine/staging.c transport/arrive.c transport/carrier.c transport/fail.c transport/futex.c transport/open.c transport/put.c transport/read.c transport/send.c transport/serve.c transport/stream.c transport/take.c transport/tcp.c transport/wait.c
 # cython: language_level=3
 """Handlers of one session: what its records mean, done through the driver.
 
@@ -43,6 +43,7 @@ cdef enum:
     NOT_SUPPORTED = 801
     UNKNOWN = 999
 
+include "../transport/carrying.pxi"
 include "reply.pxi"
 include "contexts.pxi"
 include "lanes.pxi"

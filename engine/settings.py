@@ -21,6 +21,8 @@ SPARES = 1  # warm workers kept: driver loaded and initialised, no context, no d
 # Kept free for each lease, so that partitions can be filled to the last byte; REMORA_CONTEXT_MIB overrides.
 CONTEXT_MIB = int(os.environ.get("REMORA_CONTEXT_MIB", "512"))
 
+CARRIERS = 8  # ways to carry a session that a client may offer, and
+BLOB_BYTES = 4096  # what it may say of each: RM_CARRIERS_MAX, RM_BLOB_MAX of transport/carrier.h
 RING_BYTES = 4 << 20  # of each ring; a client may ask for less
 RING_LEAST = 64 << 10
 BULK_WINDOW = 16  # bulk messages of 1 MiB on their way: covers 10 GB/s at 1 ms

@@ -42,7 +42,6 @@ cdef extern from "transport/channel.h" nogil:
         void (*on_bulk_done)(void *user, uint32_t tag, void *where, size_t n) noexcept nogil
         void (*on_urgent)(void *user, const void *bytes, size_t n) noexcept nogil
         void (*on_end)(void *user, int error, const char *why) noexcept nogil
-    rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user)
     void rm_channel_close(rm_channel *ch, int drain_ms)
     void rm_channel_end(rm_channel *ch, const char *why)
     int rm_channel_error(rm_channel *ch, const char **why)

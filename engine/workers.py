@@ -61,9 +61,12 @@ class Worker:
         """Gives it its session. Raises OSError when it is gone."""
         link.send(self.link, job, fds)
 
-    def wait(self) -> str:
-        """Blocks until the process is gone. Why it ended, in words."""
+    def wait(self, told: Callable[[dict[str, Any]], None]) -> str:
+        """Blocks until the process is gone. Why it ended, in words. told gets what it says before."""
         got = link.receive(self.link)
+        while got and "ended" not in got[0]:
+            told(got[0])
+            got = link.receive(self.link)
         self.link.close()
         try:
             self.process.wait(settings.STOP_SECONDS)
@@ -142,7 +145,13 @@ class Workers:
             log.error("no worker can be started: %s", why)
             time.sleep(1)
 
-    def run(self, job: dict[str, Any], fds: list[int], started: Callable[[Worker], None]) -> str:
+    def run(
+        self,
+        job: dict[str, Any],
+        fds: list[int],
+        started: Callable[[Worker], None],
+        told: Callable[[dict[str, Any]], None],
+    ) -> str:
         """Gives a warm worker the session and waits for its end: why it ended. Raises EngineError."""
         for _ in range(3):
             worker = self._take()
@@ -153,7 +162,7 @@ class Workers:
                 continue
             started(worker)
             try:
-                return worker.wait()
+                return worker.wait(told)
             finally:
                 self._forget(worker)
         raise EngineError("worker processes die as they start")

@@ -1,4 +1,4 @@
-# distutils: sources = transport/arrive.c transport/dial.c transport/fail.c transport/flat.c transport/futex.c transport/hello.c transport/open.c transport/put.c transport/read.c transport/send.c transport/serve.c transport/stream.c transport/take.c transport/tcp.c transport/wait.c
+# distutils: sources = transport/arrive.c transport/carrier.c transport/dial.c transport/fail.c transport/flat.c transport/futex.c transport/hello.c transport/offers.c transport/open.c transport/put.c transport/read.c transport/send.c transport/serve.c transport/stream.c transport/take.c transport/tcp.c transport/wait.c
 # cython: language_level=3
 """The channel for Python: tests, benchmarks and tools. Waits and transfers run without the GIL.
 
@@ -23,6 +23,8 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
+
+include "carrying.pxi"
 
 cdef extern from "transport/channel.h" nogil:
     uint32_t RM_BULK_MAX_ "RM_BULK_MAX"
@@ -70,6 +72,7 @@ cdef extern from "transport/channel.h" nogil:
         uint64_t waits
         uint64_t credit_waits
     rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user)
+    rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events, void *user)
     void rm_channel_close(rm_channel *ch, int drain_ms)
     void rm_channel_end(rm_channel *ch, const char *why)
     void rm_channel_free(rm_channel *ch)
@@ -225,7 +228,7 @@ cdef tuple record_tuple(const rm_record *record):
 
 
 cdef class Channel:
-    """A channel over a connected stream socket, whose descriptor it takes over.
+    """A channel over a connected stream socket, whose descriptor it takes over, or over a :class:`Carrying`.
 
     ``deliver``: replies go to the callers of :meth:`call`, other records to :meth:`records` (the client's
     side); else records are read with :meth:`next` (the engine's side). ``service``: own threads send and
@@ -236,7 +239,7 @@ cdef class Channel:
     cdef object reader
     cdef object landing
 
-    def __cinit__(self, int fd, *, uint32_t ring_bytes=0, uint32_t record_max=0, uint32_t bulk_window=0,
+    def __cinit__(self, carrier, *, uint32_t ring_bytes=0, uint32_t record_max=0, uint32_t bulk_window=0,
                   uint32_t silence_ms=0, int spin_us=-1, bint service=False, bint deliver=False,
                   bint hold_bulk=False, str peer="peer"):
         name = peer.encode()
@@ -250,14 +253,18 @@ cdef class Channel:
         if deliver:
             events.on_record = take_record
         events.on_bulk, events.on_bulk_done, events.on_urgent = bulk_room, bulk_landed, take_urgent
-        self.open(fd, &options, &events, not hold_bulk)
+        cdef rm_link *link = (<Carrying>carrier).take() if isinstance(carrier, Carrying) else NULL
+        self.open(-1 if link != NULL else carrier, link, &options, &events, not hold_bulk)
 
-    cdef open(self, int fd, const rm_options *options, rm_events *events, bint release_at_once):
+    cdef open(self, int fd, rm_link *link, const rm_options *options, rm_events *events, bint release_at_once):
         pthread_mutex_init(&self.inbox.lock, NULL)
         self.inbox.release_at_once = release_at_once
         # The reading thread takes the lock before it looks at inbox.channel, so it finds it set.
         pthread_mutex_lock(&self.inbox.lock)
-        self.channel = self.inbox.channel = rm_channel_tcp(fd, options, events, &self.inbox)
+        if link != NULL:
+            self.channel = self.inbox.channel = rm_channel_over(link, options, events, &self.inbox)
+        else:
+            self.channel = self.inbox.channel = rm_channel_tcp(fd, options, events, &self.inbox)
         pthread_mutex_unlock(&self.inbox.lock)
         if self.channel == NULL:
             raise OSError(errno, os.strerror(errno))

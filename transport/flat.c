@@ -65,6 +65,30 @@ void rm_flat_put_string(rm_flat_writer *w, const rm_flat_new *table, unsigned fi
   if (!w->full) memcpy(w->bytes + at + 4, text, n);
 }
 
+static uint32_t put_vector(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
+                           uint32_t count, uint32_t bytes) {
+  uint32_t at = reserve(w, bytes + 4, 4), from = table->at + table->offset[field];
+  store(w, from, at - from, 4);
+  store(w, at, count, 4);
+  return at + 4;
+}
+
+void rm_flat_put_bytes(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
+                       const void *bytes, uint32_t n) {
+  uint32_t at = put_vector(w, table, field, n, n);
+  if (!w->full && n) memcpy(w->bytes + at, bytes, n);
+}
+
+uint32_t rm_flat_put_tables(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
+                            uint32_t count) {
+  return put_vector(w, table, field, count, 4 * count);
+}
+
+void rm_flat_put_element(rm_flat_writer *w, uint32_t vector, uint32_t i,
+                         const rm_flat_new *element) {
+  store(w, vector + 4 * i, element->at - (vector + 4 * i), 4);
+}
+
 /* ---- reading */
 
 static bool inside(rm_flat_buffer *in, uint64_t at, uint64_t bytes) {
@@ -129,6 +153,13 @@ void rm_flat_get_string(rm_flat_table_in table, unsigned field, char *text, size
   size_t n = string.count < room - 1 ? string.count : room - 1;
   if (n) memcpy(text, string.in->bytes + string.at, n);
   text[n] = 0;
+}
+
+uint32_t rm_flat_get_bytes(rm_flat_table_in table, unsigned field, void *bytes, uint32_t room) {
+  rm_flat_vector vector = rm_flat_get_vector(table, field, 1);
+  if (vector.count > room) vector.count = 0;
+  if (vector.count) memcpy(bytes, vector.in->bytes + vector.at, vector.count);
+  return vector.count;
 }
 
 rm_flat_table_in rm_flat_element(rm_flat_vector vector, uint32_t i) {

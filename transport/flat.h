@@ -31,6 +31,13 @@ void rm_flat_put(rm_flat_writer *w, const rm_flat_new *table, unsigned field, ui
                  unsigned size);
 void rm_flat_put_string(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
                         const char *text);
+void rm_flat_put_bytes(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
+                       const void *bytes, uint32_t n);
+/* A vector of count tables; each is then made with rm_flat_table and put in its place. */
+uint32_t rm_flat_put_tables(rm_flat_writer *w, const rm_flat_new *table, unsigned field,
+                            uint32_t count);
+void rm_flat_put_element(rm_flat_writer *w, uint32_t vector, uint32_t i,
+                         const rm_flat_new *element);
 
 /* ---- reading */
 
@@ -57,6 +64,8 @@ rm_flat_table_in rm_flat_root(rm_flat_buffer *in);
 uint64_t rm_flat_get(rm_flat_table_in table, unsigned field, unsigned size, uint64_t absent);
 /* Copies a string field, cut to room - 1 bytes, always terminated. */
 void rm_flat_get_string(rm_flat_table_in table, unsigned field, char *text, size_t room);
+/* Copies a vector of bytes; 0 too if it does not fit. How many. */
+uint32_t rm_flat_get_bytes(rm_flat_table_in table, unsigned field, void *bytes, uint32_t room);
 /* A vector field whose elements take size bytes each. */
 rm_flat_vector rm_flat_get_vector(rm_flat_table_in table, unsigned field, unsigned size);
 /* Element i of a vector of tables. */

@@ -12,16 +12,19 @@
 
 #include "dial.h"
 #include "flat.h"
+#include "offers.h"
 #include "tuning.h"
 #include "wire.h"
 
 typedef struct attempt {
   const rm_hello *hello;
   rm_grant *grant;
-  int fd;
+  int fd; /* -1: the link's */
   int64_t deadline_ms;
   char *why;
   size_t why_bytes;
+  rm_offers *offers;
+  rm_link *link;
 } attempt;
 
 __attribute__((format(printf, 3, 4))) static int fail(attempt *a, int result, const char *format,
@@ -52,35 +55,58 @@ static int send_message(attempt *a, const rm_flat_writer *w) {
   return error ? fail_io(a, error) : RM_HELLO_OK;
 }
 
-static int send_hello(attempt *a) {
-  static const uint8_t sizes[] = {2, 2, 8, 4, 4, 4, 8, 8, 4};
-  const rm_hello *h = a->hello;
-  _Alignas(8) uint8_t memory[RM_HELLO_BYTES];
-  rm_flat_writer w;
-  rm_flat_new t;
-  rm_flat_start(&w, memory, sizeof memory, "RMHE");
-  rm_flat_table(&w, &t, sizes, sizeof sizes);
-  rm_flat_put(&w, &t, 0, RM_PROTOCOL_MAJOR, 2);
-  rm_flat_put(&w, &t, 1, RM_PROTOCOL_MINOR, 2);
-  rm_flat_put(&w, &t, 2, h->table_hash, 8);
-  rm_flat_put_string(&w, &t, 3, h->ticket ? h->ticket : "");
-  rm_flat_put(&w, &t, 4, (uint64_t)getpid(), 4);
-  rm_flat_put_string(&w, &t, 5, h->program ? h->program : "");
-  rm_flat_put(&w, &t, 6, h->va_base, 8);
-  rm_flat_put(&w, &t, 7, h->va_bytes, 8);
-  rm_flat_put(&w, &t, 8, h->ring_bytes, 4);
-  return send_message(a, &w);
+static void write_offers(rm_flat_writer *w, const rm_flat_new *hello, const rm_offers *offers) {
+  static const uint8_t sizes[] = {4, 4};
+  uint32_t vector = rm_flat_put_tables(w, hello, 9, offers->count);
+  for (unsigned i = 0; i < offers->count; i++) {
+    rm_flat_new t;
+    rm_flat_table(w, &t, sizes, sizeof sizes);
+    rm_flat_put_string(w, &t, 0, offers->carryings[i].carrier->name);
+    rm_flat_put_bytes(w, &t, 1, offers->blobs[i].bytes, offers->blobs[i].n);
+    rm_flat_put_element(w, vector, i, &t);
+  }
 }
 
-static int send_accept(attempt *a, bool ok, uint64_t va_base) {
-  static const uint8_t sizes[] = {1, 8};
-  _Alignas(8) uint8_t memory[128];
+static void write_hello(attempt *a, rm_flat_writer *w) {
+  static const uint8_t sizes[] = {2, 2, 8, 4, 4, 4, 8, 8, 4, 4};
+  const rm_hello *h = a->hello;
+  rm_flat_new t;
+  rm_flat_table(w, &t, sizes, sizeof sizes);
+  rm_flat_put(w, &t, 0, RM_PROTOCOL_MAJOR, 2);
+  rm_flat_put(w, &t, 1, RM_PROTOCOL_MINOR, 2);
+  rm_flat_put(w, &t, 2, h->table_hash, 8);
+  rm_flat_put_string(w, &t, 3, h->ticket ? h->ticket : "");
+  rm_flat_put(w, &t, 4, (uint64_t)getpid(), 4);
+  rm_flat_put_string(w, &t, 5, h->program ? h->program : "");
+  rm_flat_put(w, &t, 6, h->va_base, 8);
+  rm_flat_put(w, &t, 7, h->va_bytes, 8);
+  rm_flat_put(w, &t, 8, h->ring_bytes, 4);
+  write_offers(w, &t, a->offers);
+}
+
+static int send_hello(attempt *a) {
+  void *memory = malloc(RM_HELLO_BYTES);
+  if (!memory) return fail_io(a, -ENOMEM);
+  rm_flat_writer w;
+  rm_flat_start(&w, memory, RM_HELLO_BYTES, "RMHE");
+  write_hello(a, &w);
+  int result = send_message(a, &w);
+  free(memory);
+  return result;
+}
+
+static int send_accept(attempt *a, bool ok, uint64_t va_base, const char *failed,
+                       const rm_blob *blob) {
+  static const uint8_t sizes[] = {1, 8, 4, 4};
+  _Alignas(8) uint8_t memory[RM_BLOB_MAX + RM_WHY_MAX + 128];
   rm_flat_writer w;
   rm_flat_new t;
   rm_flat_start(&w, memory, sizeof memory, "RMAC");
   rm_flat_table(&w, &t, sizes, sizeof sizes);
   rm_flat_put(&w, &t, 0, ok, 1);
   rm_flat_put(&w, &t, 1, va_base, 8);
+  rm_flat_put_bytes(&w, &t, 2, blob->bytes, blob->n);
+  rm_flat_put_string(&w, &t, 3, failed);
   return send_message(a, &w);
 }
 
@@ -103,6 +129,19 @@ static void read_limits(rm_flat_table_in t, rm_grant *grant) {
   grant->silence_ms = (uint32_t)rm_flat_get(t, 10, 4, 0);
 }
 
+/* The server's words, made fit for one line. */
+static void read_line(rm_flat_table_in t, unsigned field, char *text, size_t room) {
+  rm_flat_get_string(t, field, text, room);
+  for (char *c = text; *c; c++)
+    if ((unsigned char)*c < ' ' || *c == 127) *c = ' ';
+}
+
+static void read_carrier(rm_flat_table_in t, rm_grant *grant) {
+  rm_flat_get_string(t, 11, grant->carrier, sizeof grant->carrier);
+  grant->carrier_blob.n = rm_flat_get_bytes(t, 12, grant->carrier_blob.bytes, RM_BLOB_MAX);
+  read_line(t, 13, grant->carrier_why, sizeof grant->carrier_why);
+}
+
 static bool read_grant(const uint8_t *message, uint32_t n, rm_grant *grant) {
   rm_flat_buffer in = {message, n, false};
   rm_flat_table_in t = rm_flat_root(&in);
@@ -115,19 +154,13 @@ static bool read_grant(const uint8_t *message, uint32_t n, rm_grant *grant) {
   grant->va_base = rm_flat_get(t, 8, 8, 0);
   grant->va_bytes = rm_flat_get(t, 9, 8, 0);
   read_limits(t, grant);
+  read_carrier(t, grant);
   rm_flat_vector devices = rm_flat_get_vector(t, 1, 4);
   grant->device_count = devices.count;
   if (devices.count > RM_GRANT_DEVICES) return false;
   for (uint32_t i = 0; i < devices.count; i++)
     read_device(rm_flat_element(devices, i), &grant->devices[i]);
   return !in.broken;
-}
-
-/* The server's words, made fit for one line. */
-static void read_line(rm_flat_table_in t, unsigned field, char *text, size_t room) {
-  rm_flat_get_string(t, field, text, room);
-  for (char *c = text; *c; c++)
-    if ((unsigned char)*c < ' ' || *c == 127) *c = ' ';
 }
 
 #define REASON_VERSION 1
@@ -156,15 +189,85 @@ static int read_answer(attempt *a, const uint8_t *message, uint32_t n) {
   return good ? RM_HELLO_OK : fail_io(a, -EBADMSG);
 }
 
-static int receive_grant(attempt *a) {
+/* Receives one message and has `read` make something of it. */
+static int receive_message(attempt *a,
+                           int (*read)(attempt *a, const uint8_t *message, uint32_t n)) {
   uint8_t *message = NULL;
   uint32_t n;
   int error = rm_dial_receive(a->fd, &message, &n, a->deadline_ms);
   if (error) return fail_io(a, error);
-  int result = read_answer(a, message, n);
+  int result = read(a, message, n);
   free(message);
   return result;
 }
+
+/* ---- the carrier */
+
+static int no_carrier(attempt *a, const char *why) {
+  return fail(a, RM_HELLO_CARRIER, "no session over %s: %s", a->hello->transport, why);
+}
+
+static int make_offers(attempt *a) {
+  char why[RM_WHY_MAX];
+  a->offers = malloc(sizeof *a->offers);
+  if (!a->offers) return fail_io(a, -ENOMEM);
+  return rm_offers_make(a->offers, a->fd, a->hello->transport, why) ? RM_HELLO_OK
+                                                                    : no_carrier(a, why);
+}
+
+static void set_terms(attempt *a, rm_carrying *c) {
+  c->terms = (rm_terms){a->grant->ring_bytes, a->grant->bulk_window, a->grant->silence_ms};
+}
+
+static bool accept_carrier(attempt *a, rm_carrying *c, rm_blob *mine) {
+  set_terms(a, c);
+  mine->n = 0;
+  if (c->carrier->accept(c, &a->grant->carrier_blob, mine)) return true;
+  mine->n = 0;
+  return false;
+}
+
+static int read_confirm(attempt *a, const uint8_t *message, uint32_t n) {
+  rm_flat_buffer in = {message, n, false};
+  if (rm_flat_is(message, n, "RMNO")) return refused(a, message, n);
+  if (!rm_flat_is(message, n, "RMCO")) return fail_io(a, -EBADMSG);
+  rm_flat_table_in t = rm_flat_root(&in);
+  char name[RM_CARRIER_NAME_MAX], why[RM_WHY_MAX];
+  rm_flat_get_string(t, 0, name, sizeof name);
+  read_line(t, 1, why, sizeof why);
+  if (in.broken) return fail_io(a, -EBADMSG);
+  if (!*name) return fail(a, RM_HELLO_CARRIER, "no session over %s: %s", a->grant->carrier, why);
+  a->grant->fell_back = strcmp(name, a->grant->carrier) != 0;
+  memcpy(a->grant->carrier, name, sizeof name);
+  if (*why) memcpy(a->grant->carrier_why, why, sizeof why);
+  return RM_HELLO_OK;
+}
+
+/* The link over what both sides have agreed on; the socket is the link's from then on. */
+static int take_link(attempt *a) {
+  rm_carrying *c = rm_offers_find(a->offers, a->grant->carrier);
+  if (!c) return no_carrier(a, "the server wants another one");
+  set_terms(a, c);
+  a->link = c->carrier->link(c);
+  c->state = NULL;
+  a->fd = -1;
+  if (!a->link) return fail(a, RM_HELLO_UNREACHABLE, "%s failed: %s", a->grant->carrier, c->why);
+  return RM_HELLO_OK;
+}
+
+/* The granted addresses suit: accepts, and sees the choice of a carrier through. */
+static int conclude(attempt *a, uint64_t va_base) {
+  if (!*a->grant->carrier) strcpy(a->grant->carrier, "tcp");
+  rm_carrying *c = rm_offers_find(a->offers, a->grant->carrier);
+  if (!c) return fail(a, RM_HELLO_BROKEN, "the server chose a transport that was not offered");
+  rm_blob mine;
+  bool works = accept_carrier(a, c, &mine), decided = strcmp(a->grant->carrier, "tcp") == 0;
+  int result = send_accept(a, true, va_base, works ? "" : *c->why ? c->why : "it failed", &mine);
+  if (!result && !decided) result = receive_message(a, read_confirm);
+  return result ? result : take_link(a);
+}
+
+/* ---- the addresses */
 
 /* Can this side have the granted range? Else *other is what it could have. */
 static bool range_suits(const rm_hello *h, const rm_grant *grant, uint64_t *other) {
@@ -175,12 +278,12 @@ static bool range_suits(const rm_hello *h, const rm_grant *grant, uint64_t *othe
 
 static int agree(attempt *a) {
   for (int round = 0; round < RM_ADDRESS_ROUNDS; round++) {
-    int result = receive_grant(a);
+    int result = receive_message(a, read_answer);
     if (result) return result;
     uint64_t other;
-    bool ok = range_suits(a->hello, a->grant, &other);
-    result = send_accept(a, ok, other);
-    if (ok || result) return result;
+    if (range_suits(a->hello, a->grant, &other)) return conclude(a, other);
+    result = send_accept(a, false, other, "", &(rm_blob){0});
+    if (result) return result;
   }
   return fail(a, RM_HELLO_ADDRESSES, "no address range for device memory is free on both sides");
 }
@@ -196,13 +299,22 @@ static int dial(attempt *a) {
               trouble);
 }
 
-int rm_hello_connect(const rm_hello *hello, rm_grant *grant, int *fd, char *why, size_t why_bytes) {
+int rm_hello_connect(const rm_hello *hello, rm_grant *grant, rm_link **link, char *why,
+                     size_t why_bytes) {
   int timeout_ms = hello->timeout_ms > 0 ? hello->timeout_ms : RM_HELLO_MS;
-  attempt a = {hello, grant, -1, rm_dial_now_ms() + timeout_ms, why, why_bytes};
+  attempt a = {.hello = hello,
+               .grant = grant,
+               .fd = -1,
+               .deadline_ms = rm_dial_now_ms() + timeout_ms,
+               .why = why,
+               .why_bytes = why_bytes};
   int result = dial(&a);
+  if (!result) result = make_offers(&a);
   if (!result) result = send_hello(&a);
   if (!result) result = agree(&a);
-  if (result && a.fd >= 0) close(a.fd);
-  *fd = result ? -1 : a.fd;
+  if (a.offers) rm_offers_drop(a.offers);
+  free(a.offers);
+  if (a.fd >= 0) close(a.fd);
+  *link = a.link;
   return result;
 }

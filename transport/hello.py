@@ -27,6 +27,14 @@ REQUEST_LEASE, REQUEST_LIST, REQUEST_RELEASE, REQUEST_STATS = range(1, 5)
 
 
 @dataclass
+class Carrier:
+    """Something that can carry the channel (carrier.h), and what the client's end says of it."""
+
+    name: str = ""
+    blob: bytes = b""
+
+
+@dataclass
 class Hello:
     """A program's process asks for a session; va_* is the range it reserved, in bytes."""
 
@@ -39,6 +47,7 @@ class Hello:
     va_base: int = 0
     va_bytes: int = 0
     ring_bytes: int = 0
+    carriers: list[Carrier] = field(default_factory=list)
 
 
 @dataclass
@@ -69,6 +78,9 @@ class Grant:
     va_base: int = 0
     va_bytes: int = 0
     silence_ms: int = 0
+    carrier: str = ""
+    carrier_blob: bytes = b""
+    carrier_why: str = ""
 
 
 @dataclass
@@ -84,10 +96,23 @@ class Refusal:
 
 @dataclass
 class Accept:
-    """The client has the granted range (ok), or proposes va_base for another one."""
+    """The client has the granted range (ok), or proposes va_base for another one.
+
+    carrier_failed: why the granted carrier does not work on the client's side.
+    """
 
     ok: bool = False
     va_base: int = 0
+    carrier_blob: bytes = b""
+    carrier_failed: str = ""
+
+
+@dataclass
+class Confirm:
+    """What carries the channel from now on (none: the session ends), where more than tcp was granted."""
+
+    carrier: str = ""
+    why: str = ""
 
 
 @dataclass
@@ -143,7 +168,7 @@ class Answer:
     driver: str = ""
 
 
-Message = Hello | Grant | Refusal | Accept | Ask | Answer
+Message = Hello | Grant | Refusal | Accept | Confirm | Ask | Answer
 _T = TypeVar("_T")
 
 _ROOTS: dict[bytes, type] = {
@@ -151,11 +176,12 @@ _ROOTS: dict[bytes, type] = {
     b"RMGR": Grant,
     b"RMNO": Refusal,
     b"RMAC": Accept,
+    b"RMCO": Confirm,
     b"RMAS": Ask,
     b"RMAN": Answer,
 }
 _IDENTIFIERS = {kind: identifier for identifier, kind in _ROOTS.items()}
-_NESTED: dict[str, type] = {"devices": Device, "gpus": Gpu, "sessions": SessionStats}
+_NESTED: dict[str, type] = {"carriers": Carrier, "devices": Device, "gpus": Gpu, "sessions": SessionStats}
 
 
 def _camel(name: str) -> str:

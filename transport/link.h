@@ -43,7 +43,8 @@ typedef struct rm_parcel {
   uint32_t note;
 } rm_parcel;
 
-#define RM_PARCELS_MAX 8u /* in one send */
+#define RM_PARCELS_MAX 8u  /* in one send */
+#define RM_BULK_COMING 32u /* bulk messages that may be coming in at once; a power of two */
 
 enum rm_ready { RM_READABLE = 1, RM_WRITABLE = 2 };
 
@@ -67,15 +68,28 @@ typedef struct rm_link_ops {
   void (*stop)(rm_link *link);
   /* Releases descriptors and memory; in a forked child descriptors only. */
   void (*free)(rm_link *link, bool forked);
+  /* Registers memory with the link's device, or ends that, once nothing under way needs it. NULL:
+   * the link has no use for it. Any thread. 0, or -errno: it will be copied. */
+  int (*memory)(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
 } rm_link_ops;
 
 struct rm_link {
   const rm_link_ops *ops;
   uint64_t bytes_sent; /* kept by the link, headers included */
+  /* Of bulk messages: bytes that the CPU copied, and those that left or reached their own memory. */
+  uint64_t bulk_copied, bulk_direct;
+  /* Bulk messages whose bytes the peer still takes from where they lie: sent so, and done with. */
+  uint64_t lent, returned;
+  uint32_t due; /* the link has something of its own to tell: it wants a send, if only of credit */
+  /* Rings in memory of the link's own, ring_bytes each; NULL: the channel makes one. */
+  uint8_t *send_ring, *receive_ring;
 };
 
 /* How long a peer may be silent under these options. */
 uint32_t rm_silence_ms(const rm_options *options);
+
+/* The link over a connected stream socket, which it owns from then on (also on failure: NULL). */
+rm_link *rm_link_tcp(int fd, uint32_t silence_ms);
 
 /* A channel over a link, which it owns from then on (also on failure). */
 rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events,
@@ -88,9 +102,16 @@ bool rm_in_credit(rm_channel *ch, rm_credit credit);
  * in order: n of them are there. */
 void *rm_in_records(rm_channel *ch, size_t n);
 bool rm_in_records_landed(rm_channel *ch, size_t n);
-/* A bulk message is coming: *where it goes; then: all of it has landed. */
+/* A bulk message is coming: *where it goes; then: all of it has landed. Several may be coming at
+ * once, up to RM_BULK_COMING; they land in the order in which they were announced. */
 bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where);
 bool rm_in_bulk_landed(rm_channel *ch);
+/* Bulk messages are coming, and records sent behind them must not be handed in before they landed. */
+bool rm_in_records_wait(const rm_channel *ch);
+/* So many bulk messages in all whose bytes the peer has taken from this side's memory. */
+void rm_in_returned(rm_channel *ch, uint64_t count);
+/* Gets what is due sent soon. Never waits. */
+void rm_in_nudge(rm_channel *ch);
 bool rm_in_note(rm_channel *ch, uint32_t kind, const void *bytes, size_t n);
 /* The connection ended with at least `left` bytes of something missing. */
 void rm_in_cut_off(rm_channel *ch, size_t left);

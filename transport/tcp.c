@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "link.h"
+#include "carrier.h"
 #include "stream.h"
 
 typedef struct rm_tcp {
@@ -169,11 +169,42 @@ static void set_up(int fd, uint32_t silence_ms) {
   watch_host(fd, silence_ms);
 }
 
-rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user) {
+rm_link *rm_link_tcp(int fd, uint32_t silence_ms) {
   rm_tcp *tcp = calloc(1, sizeof *tcp);
   if (!tcp) return close(fd), errno = ENOMEM, NULL;
   tcp->base.ops = &tcp_ops;
   tcp->fd = fd;
-  set_up(fd, rm_silence_ms(options));
-  return rm_channel_over(&tcp->base, options, events, user);
+  set_up(fd, silence_ms);
+  return &tcp->base;
 }
+
+rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user) {
+  rm_link *link = rm_link_tcp(fd, rm_silence_ms(options));
+  return link ? rm_channel_over(link, options, events, user) : NULL;
+}
+
+/* ---- as a carrier: the connection is there, so that nothing is left to agree on */
+
+static bool tcp_blob(rm_carrying *c, rm_blob *mine) {
+  (void)c, (void)mine;
+  return true;
+}
+
+static bool tcp_answer(rm_carrying *c, const rm_blob *theirs, rm_blob *mine) {
+  (void)c, (void)theirs, (void)mine;
+  return true;
+}
+
+static bool tcp_connect(rm_carrying *c, const rm_blob *theirs) {
+  (void)c, (void)theirs;
+  return true;
+}
+
+static rm_link *tcp_link(rm_carrying *c) {
+  return rm_link_tcp(c->fd, rm_silence_ms(&(rm_options){.silence_ms = c->terms.silence_ms}));
+}
+
+static void tcp_drop(rm_carrying *c) { (void)c; }
+
+const rm_carrier rm_carrier_tcp = {"tcp",       tcp_blob, tcp_answer, tcp_answer,
+                                   tcp_connect, tcp_link, tcp_drop};

@@ -39,6 +39,9 @@
  * one processor a yield costs a tenth of a round trip. */
 #define RM_SPIN_US 50u
 
+/* So many looks in vain between two looks at the clock. */
+#define RM_SPIN_LOOKS 4u
+
 /* After n looks in a row that were in vain, the next 2^n - 1 waits sleep at once; n at most this.
  * On one processor waits were seen to settle at 115 us, twice the looking, instead of 14. */
 #define RM_SPIN_VAIN_MAX 3u
@@ -73,7 +76,7 @@
 
 /* Control messages: a grant of 64 devices with all attributes takes 80 KiB. */
 #define RM_CONTROL_MAX (1u << 20)
-#define RM_HELLO_BYTES (16u << 10)
+#define RM_HELLO_BYTES (64u << 10)
 
 /* Address ranges proposed to and fro before both sides give up. */
 #define RM_ADDRESS_ROUNDS 8

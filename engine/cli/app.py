@@ -91,6 +91,15 @@ Mebibytes = Annotated[
         help="Memory of each GPU in MiB, instead of a share.",
     ),
 ]
+TransportChoice = Annotated[
+    str,
+    typer.Option(
+        "--transport",
+        metavar="NAME",
+        help="What carries the calls: auto, one of Remora's own by name, or yours as MODULE:CLASS "
+        "(docs/transports.md).",
+    ),
+]
 Command = Annotated[
     list[str],
     typer.Argument(
@@ -128,13 +137,21 @@ def serve(
     ] = HERE,
     driver: DriverChoice = Driver.auto,
     token_file: TokenFile = None,
+    transport: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What carries the calls: auto (shared memory on one machine, else rdma, else tcp), or the "
+            "one to use: programs that can't are refused.",
+        ),
+    ] = "auto",
     ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Lend this machine's GPUs until interrupted."""
     from remora.engine.cli import serve as command
 
-    command.serve(listen, driver.value, token_file, ready_fd, with_parent)
+    command.serve(listen, driver.value, token_file, transport, ready_fd, with_parent)
 
 
 @app.command(
@@ -150,11 +167,13 @@ def run(
     memory: Mebibytes = None,
     driver: DriverChoice = Driver.auto,
     token_file: TokenFile = None,
+    transport: TransportChoice = "auto",
 ) -> None:
     """Run a CUDA program on GPUs that are elsewhere. Exit status and signals are the program's own."""
     from remora.engine.cli import run as subcommand
 
-    subcommand.run(command, subcommand.Request(server, gpus, fraction, memory, driver.value, token_file))
+    request = subcommand.Request(server, gpus, fraction, memory, driver.value, token_file, transport)
+    subcommand.run(command, request)
 
 
 @app.command("list", epilog="Example: remora list --server gpubox:7401 --token-file secret")
@@ -192,13 +211,33 @@ def doctor(
     memory: Mebibytes = None,
     driver: DriverChoice = Driver.auto,
     token_file: TokenFile = None,
+    transport: TransportChoice = "auto",
 ) -> None:
     """Run a program and report what it asked of the driver, what was missing, and what it waited for."""
     from remora.engine.cli import doctor as subcommand
     from remora.engine.cli.run import Request
     from remora.shim.launcher.process import leave_as
 
-    leave_as(subcommand.examine(command, Request(server, gpus, fraction, memory, driver.value, token_file)))
+    request = Request(server, gpus, fraction, memory, driver.value, token_file, transport)
+    leave_as(subcommand.examine(command, request))
+
+
+@app.command(epilog="Example: remora relay --transport mine.py:Mine --listen ADDRESS --to 127.0.0.1:7401")
+def relay(
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen at, as the transport understands it.")
+    ],
+    transport: Annotated[
+        str, typer.Option(metavar="MODULE:CLASS", help="Your transport: a module or a file, and its class.")
+    ],
+    to: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where `remora serve` runs.")] = HERE,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Lead programs that come over your own transport to an engine on this machine."""
+    from remora.engine.cli import relay as command
+
+    command.relay(transport, listen, to, ready_fd, with_parent)
 
 
 def main() -> None:

@@ -17,7 +17,14 @@ from remora.engine.errors import EngineError
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def serve(listen: str, driver: str, token_file: Path | None, ready_fd: int | None, with_parent: bool) -> None:
+def serve(
+    listen: str,
+    driver: str,
+    token_file: Path | None,
+    transport: str,
+    ready_fd: int | None,
+    with_parent: bool,
+) -> None:
     """Serves until SIGTERM or SIGINT. Raises Problem when it can't start.
 
     ready_fd: a descriptor that gets the line "HOST:PORT" once sessions are accepted, and is then closed.
@@ -33,7 +40,7 @@ def serve(listen: str, driver: str, token_file: Path | None, ready_fd: int | Non
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        server = Server(listen=listen, driver=driver, token=secret)
+        server = Server(listen=listen, driver=driver, token=secret, transport=transport)
         server.start()
     except EngineError as error:
         raise Problem(str(error)) from None

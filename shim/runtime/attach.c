@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -130,14 +131,23 @@ static void tell(const char *why) {
   dprintf(STDERR_FILENO, "remora: %s\n", why);
 }
 
-static CUresult open_channel(int fd, const rm_grant *grant, const rm_events *events) {
+/* What carries the session is told on request, and where it is not what was agreed on at first. */
+static void tell_carrier(const rm_grant *grant) {
+  const char *log = getenv("REMORA_LOG");
+  bool wanted = log && (strcasecmp(log, "info") == 0 || strcasecmp(log, "debug") == 0);
+  if (!wanted && !grant->fell_back) return;
+  dprintf(STDERR_FILENO, "remora: %s: transport %s%s%s\n", rm_session.host, grant->carrier,
+          *grant->carrier_why ? ": " : "", grant->carrier_why);
+}
+
+static CUresult open_channel(rm_link *link, const rm_grant *grant, const rm_events *events) {
   rm_options options = {.ring_bytes = grant->ring_bytes,
                         .bulk_window = grant->bulk_window,
                         .silence_ms = grant->silence_ms,
                         .spin_us = UINT32_MAX,
                         .service = true,
                         .peer = rm_session.host};
-  rm_session.channel = rm_channel_tcp(fd, &options, events, NULL);
+  rm_session.channel = rm_channel_over(link, &options, events, NULL);
   if (rm_session.channel) return CUDA_SUCCESS;
   tell("the session could not start: out of memory or threads");
   return CUDA_ERROR_OUT_OF_MEMORY;
@@ -146,22 +156,24 @@ static CUresult open_channel(int fd, const rm_grant *grant, const rm_events *eve
 static CUresult connect_to(const char *server, reserved *range, rm_grant *grant,
                            const rm_events *events) {
   char why[512];
-  int fd;
+  rm_link *link;
   rm_hello hello = {.server = server,
                     .ticket = getenv("REMORA_TICKET"),
                     .program = program_invocation_short_name,
                     .table_hash = RM_TABLE_HASH,
                     .va_base = range->base,
                     .va_bytes = range->bytes,
+                    .transport = getenv("REMORA_TRANSPORT"),
                     .move = move,
                     .user = range};
-  int result = rm_hello_connect(&hello, grant, &fd, why, sizeof why);
+  int result = rm_hello_connect(&hello, grant, &link, why, sizeof why);
   if (result) {
     tell(why);
     return failure(result);
   }
   take_grant(grant, range);
-  return open_channel(fd, grant, events);
+  tell_carrier(grant);
+  return open_channel(link, grant, events);
 }
 
 CUresult rm_attach_to_server(const rm_events *events) {

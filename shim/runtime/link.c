@@ -8,7 +8,7 @@
 #include "session.h"
 #include "../generated/local.h"
 
-static CUresult find(CUlinkState handle, rm_link **link) {
+static CUresult find(CUlinkState handle, rm_linker **link) {
   CUresult status = rm_ready();
   if (status) return status;
   *link = rm_object_get(RM_LINK, handle);
@@ -20,7 +20,7 @@ CUresult rm_cuLinkCreate(unsigned int count, CUjit_option *options, void **value
   CUresult status = rm_ready();
   if (!status && !out) status = CUDA_ERROR_INVALID_VALUE;
   if (status) return status;
-  rm_link *link = rm_object_new(RM_LINK);
+  rm_linker *link = rm_object_new(RM_LINK);
   if (!link) return CUDA_ERROR_OUT_OF_MEMORY;
   rm_jit_logs_empty(count, options, values);
   *out = (CUlinkState)link;
@@ -28,7 +28,7 @@ CUresult rm_cuLinkCreate(unsigned int count, CUjit_option *options, void **value
 }
 
 CUresult rm_cuLinkDestroy(CUlinkState handle) {
-  rm_link *link;
+  rm_linker *link;
   CUresult status = find(handle, &link);
   if (status) return status;
   free(link->owned);
@@ -37,7 +37,7 @@ CUresult rm_cuLinkDestroy(CUlinkState handle) {
 }
 
 /* Takes over bytes, which malloc gave. */
-static CUresult add(rm_link *link, CUjitInputType type, void *bytes, size_t size) {
+static CUresult add(rm_linker *link, CUjitInputType type, void *bytes, size_t size) {
   bool whole = type == CU_JIT_INPUT_PTX || type == CU_JIT_INPUT_CUBIN ||
                type == CU_JIT_INPUT_FATBINARY; /* an object file or a library is not */
   if (!whole || link->owned) {
@@ -53,7 +53,7 @@ static CUresult add(rm_link *link, CUjitInputType type, void *bytes, size_t size
 CUresult rm_cuLinkAddData(CUlinkState handle, CUjitInputType type, void *data, size_t size,
                           const char *name, unsigned int count, CUjit_option *options,
                           void **values) {
-  rm_link *link;
+  rm_linker *link;
   (void)name, (void)count, (void)options, (void)values;
   CUresult status = find(handle, &link);
   if (!status && (!data || !size || size == SIZE_MAX)) status = CUDA_ERROR_INVALID_VALUE;
@@ -67,7 +67,7 @@ CUresult rm_cuLinkAddData(CUlinkState handle, CUjitInputType type, void *data, s
 
 CUresult rm_cuLinkAddFile(CUlinkState handle, CUjitInputType type, const char *path,
                           unsigned int count, CUjit_option *options, void **values) {
-  rm_link *link;
+  rm_linker *link;
   rm_image image;
   CUresult status = find(handle, &link);
   if (!status) status = rm_image_from_file(path, &image);
@@ -79,7 +79,7 @@ CUresult rm_cuLinkAddFile(CUlinkState handle, CUjitInputType type, const char *p
 }
 
 CUresult rm_cuLinkComplete(CUlinkState handle, void **out, size_t *size) {
-  rm_link *link;
+  rm_linker *link;
   CUresult status = find(handle, &link);
   if (!status && (!out || !link->owned)) status = CUDA_ERROR_INVALID_VALUE;
   if (status) return status;

@@ -22,7 +22,7 @@ static arena arenas[RM_KINDS] = {
     [RM_MODULE] = {.stride = STRIDE(rm_module), .capacity = 1 << 16},
     [RM_FUNCTION] = {.stride = STRIDE(rm_function), .capacity = 1 << 20},
     [RM_POOL] = {.stride = STRIDE(rm_pool), .capacity = 1024},
-    [RM_LINK] = {.stride = STRIDE(rm_link), .capacity = 1 << 12},
+    [RM_LINK] = {.stride = STRIDE(rm_linker), .capacity = 1 << 12},
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

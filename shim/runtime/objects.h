@@ -100,11 +100,11 @@ typedef struct rm_pool {
   int32_t reuse[3];
 } rm_pool;
 
-typedef struct rm_link {
+typedef struct rm_linker {
   rm_object object;
   void *owned; /* the one image added; NULL before */
   size_t size;
-} rm_link;
+} rm_linker;
 
 /* Reserves the arenas' addresses, so that none is taken later, between a program's own mappings. */
 bool rm_objects_reserve(void);

@@ -35,14 +35,14 @@ int main(int count, char **words) {
                     .timeout_ms = 3000,
                     .move = count > 3 ? move : NULL,
                     .user = &base};
-  int fd = -1;
-  int result = rm_hello_connect(&hello, &grant, &fd, why, sizeof why);
+  rm_link *link = NULL;
+  int result = rm_hello_connect(&hello, &grant, &link, why, sizeof why);
   if (result) return printf("%s\n", why), result;
   printf("session %" PRIu64 " %s %d %u %u %d %d %u %" PRIx64 " %" PRIx64 "\n", grant.session,
          grant.server, grant.driver_version, grant.ring_bytes, grant.bulk_window,
          grant.priority_least, grant.priority_greatest, grant.silence_ms, grant.va_base,
          grant.va_bytes);
   for (uint32_t i = 0; i < grant.device_count; i++) print_device(&grant.devices[i]);
-  close(fd);
+  link->ops->free(link, false);
   return 0;
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from remora.transport import genfbs, hello
+from remora.transport._channel import carriers
 from remora.transport.generated import control
 from remora.transport.generated.shapes import SHAPES
 from remora.transport.verify import Malformed
@@ -47,7 +48,9 @@ MESSAGES: list[hello.Message] = [
     ),
     hello.Hello(),
     hello.Refusal(hello.REASON_TOKEN, "wrong", table_hash=9),
-    hello.Accept(True, 5),
+    hello.Accept(True, 5, b"blob", "no such memory"),
+    hello.Confirm("tcp", "shm failed"),
+    hello.Hello(carriers=[hello.Carrier("shm", b"\0" * 100), hello.Carrier("tcp")]),
     hello.Ask(hello.REQUEST_LEASE, "token", 2, 250_000, 2048),
     hello.Answer(
         True,
@@ -64,7 +67,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("hello") / "hello_client"
     sources = [
         HERE / "hello_client.c",
-        *(ROOT / "transport" / f"{name}.c" for name in ("hello", "dial", "flat")),
+        *sorted((ROOT / "transport").glob("*.c")),
     ]
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-I", str(ROOT)]
     subprocess.run(["gcc", *flags, *map(str, sources), "-o", str(program)], check=True)
@@ -158,7 +161,8 @@ def test_a_grant_arrives_in_c_as_python_wrote_it(client: Path) -> None:
     assert lines[2] == f"device second 0000:01:00.0 {bytes(range(16)).hex()} {place} 0"
     said, accepted = server.heard
     assert isinstance(said, hello.Hello) and said.pid > 0
-    assert dataclasses.replace(said, pid=0) == hello.Hello(
+    assert [one.name for one in said.carriers] == carriers()
+    assert dataclasses.replace(said, pid=0, carriers=[]) == hello.Hello(
         table_hash=0xABC,
         ticket="the ticket",
         program="hello_client",

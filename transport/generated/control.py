@@ -25,6 +25,145 @@ class Request(object):
     stats = 4
 
 
+class Carrier(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Carrier()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsCarrier(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    @classmethod
+    def CarrierBufferHasIdentifier(cls, buf, offset, size_prefixed=False):
+        return flatbuffers.util.BufferHasIdentifier(buf, offset, b"\x52\x4D\x48\x45", size_prefixed=size_prefixed)
+
+    # Carrier
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Carrier
+    def Name(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Carrier
+    def Blob(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+        return 0
+
+    # Carrier
+    def BlobAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint8Flags, o)
+        return 0
+
+    # Carrier
+    def BlobLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Carrier
+    def BlobIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        return o == 0
+
+def CarrierStart(builder):
+    builder.StartObject(2)
+
+def CarrierAddName(builder, name):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+
+def CarrierAddBlob(builder, blob):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(blob), 0)
+
+def CarrierStartBlobVector(builder, numElems):
+    return builder.StartVector(1, numElems, 1)
+
+def CarrierEnd(builder):
+    return builder.EndObject()
+
+
+try:
+    from typing import List
+except:
+    pass
+
+class CarrierT(object):
+
+    # CarrierT
+    def __init__(
+        self,
+        name = None,
+        blob = None,
+    ):
+        self.name = name  # type: Optional[str]
+        self.blob = blob  # type: Optional[List[int]]
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        carrier = Carrier()
+        carrier.Init(buf, pos)
+        return cls.InitFromObj(carrier)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, carrier):
+        x = CarrierT()
+        x._UnPack(carrier)
+        return x
+
+    # CarrierT
+    def _UnPack(self, carrier):
+        if carrier is None:
+            return
+        self.name = carrier.Name()
+        if not carrier.BlobIsNone():
+            if np is None:
+                self.blob = []
+                for i in range(carrier.BlobLength()):
+                    self.blob.append(carrier.Blob(i))
+            else:
+                self.blob = carrier.BlobAsNumpy()
+
+    # CarrierT
+    def Pack(self, builder):
+        if self.name is not None:
+            name = builder.CreateString(self.name)
+        if self.blob is not None:
+            if np is not None and type(self.blob) is np.ndarray:
+                blob = builder.CreateNumpyVector(self.blob)
+            else:
+                CarrierStartBlobVector(builder, len(self.blob))
+                for i in reversed(range(len(self.blob))):
+                    builder.PrependUint8(self.blob[i])
+                blob = builder.EndVector()
+        CarrierStart(builder)
+        if self.name is not None:
+            CarrierAddName(builder, name)
+        if self.blob is not None:
+            CarrierAddBlob(builder, blob)
+        carrier = CarrierEnd(builder)
+        return carrier
+
+
 class Hello(object):
     __slots__ = ['_tab']
 
@@ -110,8 +249,32 @@ class Hello(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
+    # Hello
+    def Carriers(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            obj = Carrier()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # Hello
+    def CarriersLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Hello
+    def CarriersIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(22))
+        return o == 0
+
 def HelloStart(builder):
-    builder.StartObject(9)
+    builder.StartObject(10)
 
 def HelloAddMajor(builder, major):
     builder.PrependUint16Slot(0, major, 0)
@@ -140,10 +303,20 @@ def HelloAddVaBytes(builder, vaBytes):
 def HelloAddRingBytes(builder, ringBytes):
     builder.PrependUint32Slot(8, ringBytes, 0)
 
+def HelloAddCarriers(builder, carriers):
+    builder.PrependUOffsetTRelativeSlot(9, flatbuffers.number_types.UOffsetTFlags.py_type(carriers), 0)
+
+def HelloStartCarriersVector(builder, numElems):
+    return builder.StartVector(4, numElems, 4)
+
 def HelloEnd(builder):
     return builder.EndObject()
 
 
+try:
+    from typing import List
+except:
+    pass
 
 class HelloT(object):
 
@@ -159,6 +332,7 @@ class HelloT(object):
         vaBase = 0,
         vaBytes = 0,
         ringBytes = 0,
+        carriers = None,
     ):
         self.major = major  # type: int
         self.minor = minor  # type: int
@@ -169,6 +343,7 @@ class HelloT(object):
         self.vaBase = vaBase  # type: int
         self.vaBytes = vaBytes  # type: int
         self.ringBytes = ringBytes  # type: int
+        self.carriers = carriers  # type: Optional[List[CarrierT]]
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -200,6 +375,14 @@ class HelloT(object):
         self.vaBase = hello.VaBase()
         self.vaBytes = hello.VaBytes()
         self.ringBytes = hello.RingBytes()
+        if not hello.CarriersIsNone():
+            self.carriers = []
+            for i in range(hello.CarriersLength()):
+                if hello.Carriers(i) is None:
+                    self.carriers.append(None)
+                else:
+                    carrier_ = CarrierT.InitFromObj(hello.Carriers(i))
+                    self.carriers.append(carrier_)
 
     # HelloT
     def Pack(self, builder):
@@ -207,6 +390,14 @@ class HelloT(object):
             ticket = builder.CreateString(self.ticket)
         if self.program is not None:
             program = builder.CreateString(self.program)
+        if self.carriers is not None:
+            carrierslist = []
+            for i in range(len(self.carriers)):
+                carrierslist.append(self.carriers[i].Pack(builder))
+            HelloStartCarriersVector(builder, len(self.carriers))
+            for i in reversed(range(len(self.carriers))):
+                builder.PrependUOffsetTRelative(carrierslist[i])
+            carriers = builder.EndVector()
         HelloStart(builder)
         HelloAddMajor(builder, self.major)
         HelloAddMinor(builder, self.minor)
@@ -219,6 +410,8 @@ class HelloT(object):
         HelloAddVaBase(builder, self.vaBase)
         HelloAddVaBytes(builder, self.vaBytes)
         HelloAddRingBytes(builder, self.ringBytes)
+        if self.carriers is not None:
+            HelloAddCarriers(builder, carriers)
         hello = HelloEnd(builder)
         return hello
 
@@ -589,8 +782,49 @@ class Grant(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
+    # Grant
+    def Carrier(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Grant
+    def CarrierBlob(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+        return 0
+
+    # Grant
+    def CarrierBlobAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint8Flags, o)
+        return 0
+
+    # Grant
+    def CarrierBlobLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Grant
+    def CarrierBlobIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        return o == 0
+
+    # Grant
+    def CarrierWhy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(30))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
 def GrantStart(builder):
-    builder.StartObject(11)
+    builder.StartObject(14)
 
 def GrantAddSession(builder, session):
     builder.PrependUint64Slot(0, session, 0)
@@ -628,6 +862,18 @@ def GrantAddVaBytes(builder, vaBytes):
 def GrantAddSilenceMs(builder, silenceMs):
     builder.PrependUint32Slot(10, silenceMs, 0)
 
+def GrantAddCarrier(builder, carrier):
+    builder.PrependUOffsetTRelativeSlot(11, flatbuffers.number_types.UOffsetTFlags.py_type(carrier), 0)
+
+def GrantAddCarrierBlob(builder, carrierBlob):
+    builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(carrierBlob), 0)
+
+def GrantStartCarrierBlobVector(builder, numElems):
+    return builder.StartVector(1, numElems, 1)
+
+def GrantAddCarrierWhy(builder, carrierWhy):
+    builder.PrependUOffsetTRelativeSlot(13, flatbuffers.number_types.UOffsetTFlags.py_type(carrierWhy), 0)
+
 def GrantEnd(builder):
     return builder.EndObject()
 
@@ -653,6 +899,9 @@ class GrantT(object):
         vaBase = 0,
         vaBytes = 0,
         silenceMs = 0,
+        carrier = None,
+        carrierBlob = None,
+        carrierWhy = None,
     ):
         self.session = session  # type: int
         self.devices = devices  # type: Optional[List[DeviceT]]
@@ -665,6 +914,9 @@ class GrantT(object):
         self.vaBase = vaBase  # type: int
         self.vaBytes = vaBytes  # type: int
         self.silenceMs = silenceMs  # type: int
+        self.carrier = carrier  # type: Optional[str]
+        self.carrierBlob = carrierBlob  # type: Optional[List[int]]
+        self.carrierWhy = carrierWhy  # type: Optional[str]
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -705,6 +957,15 @@ class GrantT(object):
         self.vaBase = grant.VaBase()
         self.vaBytes = grant.VaBytes()
         self.silenceMs = grant.SilenceMs()
+        self.carrier = grant.Carrier()
+        if not grant.CarrierBlobIsNone():
+            if np is None:
+                self.carrierBlob = []
+                for i in range(grant.CarrierBlobLength()):
+                    self.carrierBlob.append(grant.CarrierBlob(i))
+            else:
+                self.carrierBlob = grant.CarrierBlobAsNumpy()
+        self.carrierWhy = grant.CarrierWhy()
 
     # GrantT
     def Pack(self, builder):
@@ -718,6 +979,18 @@ class GrantT(object):
             devices = builder.EndVector()
         if self.server is not None:
             server = builder.CreateString(self.server)
+        if self.carrier is not None:
+            carrier = builder.CreateString(self.carrier)
+        if self.carrierBlob is not None:
+            if np is not None and type(self.carrierBlob) is np.ndarray:
+                carrierBlob = builder.CreateNumpyVector(self.carrierBlob)
+            else:
+                GrantStartCarrierBlobVector(builder, len(self.carrierBlob))
+                for i in reversed(range(len(self.carrierBlob))):
+                    builder.PrependUint8(self.carrierBlob[i])
+                carrierBlob = builder.EndVector()
+        if self.carrierWhy is not None:
+            carrierWhy = builder.CreateString(self.carrierWhy)
         GrantStart(builder)
         GrantAddSession(builder, self.session)
         if self.devices is not None:
@@ -732,6 +1005,12 @@ class GrantT(object):
         GrantAddVaBase(builder, self.vaBase)
         GrantAddVaBytes(builder, self.vaBytes)
         GrantAddSilenceMs(builder, self.silenceMs)
+        if self.carrier is not None:
+            GrantAddCarrier(builder, carrier)
+        if self.carrierBlob is not None:
+            GrantAddCarrierBlob(builder, carrierBlob)
+        if self.carrierWhy is not None:
+            GrantAddCarrierWhy(builder, carrierWhy)
         grant = GrantEnd(builder)
         return grant
 
@@ -911,8 +1190,42 @@ class Accept(object):
             return self._tab.Get(flatbuffers.number_types.Uint64Flags, o + self._tab.Pos)
         return 0
 
+    # Accept
+    def CarrierBlob(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+        return 0
+
+    # Accept
+    def CarrierBlobAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint8Flags, o)
+        return 0
+
+    # Accept
+    def CarrierBlobLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Accept
+    def CarrierBlobIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        return o == 0
+
+    # Accept
+    def CarrierFailed(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
 def AcceptStart(builder):
-    builder.StartObject(2)
+    builder.StartObject(4)
 
 def AcceptAddOk(builder, ok):
     builder.PrependBoolSlot(0, ok, 0)
@@ -920,10 +1233,23 @@ def AcceptAddOk(builder, ok):
 def AcceptAddVaBase(builder, vaBase):
     builder.PrependUint64Slot(1, vaBase, 0)
 
+def AcceptAddCarrierBlob(builder, carrierBlob):
+    builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(carrierBlob), 0)
+
+def AcceptStartCarrierBlobVector(builder, numElems):
+    return builder.StartVector(1, numElems, 1)
+
+def AcceptAddCarrierFailed(builder, carrierFailed):
+    builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(carrierFailed), 0)
+
 def AcceptEnd(builder):
     return builder.EndObject()
 
 
+try:
+    from typing import List
+except:
+    pass
 
 class AcceptT(object):
 
@@ -932,9 +1258,13 @@ class AcceptT(object):
         self,
         ok = False,
         vaBase = 0,
+        carrierBlob = None,
+        carrierFailed = None,
     ):
         self.ok = ok  # type: bool
         self.vaBase = vaBase  # type: int
+        self.carrierBlob = carrierBlob  # type: Optional[List[int]]
+        self.carrierFailed = carrierFailed  # type: Optional[str]
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -959,14 +1289,136 @@ class AcceptT(object):
             return
         self.ok = accept.Ok()
         self.vaBase = accept.VaBase()
+        if not accept.CarrierBlobIsNone():
+            if np is None:
+                self.carrierBlob = []
+                for i in range(accept.CarrierBlobLength()):
+                    self.carrierBlob.append(accept.CarrierBlob(i))
+            else:
+                self.carrierBlob = accept.CarrierBlobAsNumpy()
+        self.carrierFailed = accept.CarrierFailed()
 
     # AcceptT
     def Pack(self, builder):
+        if self.carrierBlob is not None:
+            if np is not None and type(self.carrierBlob) is np.ndarray:
+                carrierBlob = builder.CreateNumpyVector(self.carrierBlob)
+            else:
+                AcceptStartCarrierBlobVector(builder, len(self.carrierBlob))
+                for i in reversed(range(len(self.carrierBlob))):
+                    builder.PrependUint8(self.carrierBlob[i])
+                carrierBlob = builder.EndVector()
+        if self.carrierFailed is not None:
+            carrierFailed = builder.CreateString(self.carrierFailed)
         AcceptStart(builder)
         AcceptAddOk(builder, self.ok)
         AcceptAddVaBase(builder, self.vaBase)
+        if self.carrierBlob is not None:
+            AcceptAddCarrierBlob(builder, carrierBlob)
+        if self.carrierFailed is not None:
+            AcceptAddCarrierFailed(builder, carrierFailed)
         accept = AcceptEnd(builder)
         return accept
+
+
+class Confirm(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Confirm()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsConfirm(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    @classmethod
+    def ConfirmBufferHasIdentifier(cls, buf, offset, size_prefixed=False):
+        return flatbuffers.util.BufferHasIdentifier(buf, offset, b"\x52\x4D\x48\x45", size_prefixed=size_prefixed)
+
+    # Confirm
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Confirm
+    def Carrier(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Confirm
+    def Why(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+def ConfirmStart(builder):
+    builder.StartObject(2)
+
+def ConfirmAddCarrier(builder, carrier):
+    builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(carrier), 0)
+
+def ConfirmAddWhy(builder, why):
+    builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(why), 0)
+
+def ConfirmEnd(builder):
+    return builder.EndObject()
+
+
+
+class ConfirmT(object):
+
+    # ConfirmT
+    def __init__(
+        self,
+        carrier = None,
+        why = None,
+    ):
+        self.carrier = carrier  # type: Optional[str]
+        self.why = why  # type: Optional[str]
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        confirm = Confirm()
+        confirm.Init(buf, pos)
+        return cls.InitFromObj(confirm)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, confirm):
+        x = ConfirmT()
+        x._UnPack(confirm)
+        return x
+
+    # ConfirmT
+    def _UnPack(self, confirm):
+        if confirm is None:
+            return
+        self.carrier = confirm.Carrier()
+        self.why = confirm.Why()
+
+    # ConfirmT
+    def Pack(self, builder):
+        if self.carrier is not None:
+            carrier = builder.CreateString(self.carrier)
+        if self.why is not None:
+            why = builder.CreateString(self.why)
+        ConfirmStart(builder)
+        if self.carrier is not None:
+            ConfirmAddCarrier(builder, carrier)
+        if self.why is not None:
+            ConfirmAddWhy(builder, why)
+        confirm = ConfirmEnd(builder)
+        return confirm
 
 
 class Ask(object):

@@ -1,6 +1,10 @@
 # Generated from transport/control.fbs by python -m remora.transport.genfbs; do not edit.
 
 SHAPES: dict[str, list[str]] = {
+    "Carrier": [
+        "string",
+        "scalars 1",
+    ],
     "Hello": [
         "scalar 2",
         "scalar 2",
@@ -11,6 +15,7 @@ SHAPES: dict[str, list[str]] = {
         "scalar 8",
         "scalar 8",
         "scalar 4",
+        "tables Carrier",
     ],
     "Device": [
         "string",
@@ -33,6 +38,9 @@ SHAPES: dict[str, list[str]] = {
         "scalar 8",
         "scalar 8",
         "scalar 4",
+        "string",
+        "scalars 1",
+        "string",
     ],
     "Refusal": [
         "scalar 2",
@@ -44,6 +52,12 @@ SHAPES: dict[str, list[str]] = {
     "Accept": [
         "scalar 1",
         "scalar 8",
+        "scalars 1",
+        "string",
+    ],
+    "Confirm": [
+        "string",
+        "string",
     ],
     "Ask": [
         "scalar 2",

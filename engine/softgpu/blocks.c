@@ -193,20 +193,27 @@ static uint32_t group_of(const struct rm_thread *lanes, uint32_t waiting, uint32
   return group;
 }
 
-/* Does every warp operation whose group is complete; the lanes become ready. */
+static void complete(sg_warp *w, struct rm_thread *lanes, uint32_t group) {
+  sg_warp_operation(lanes, group);
+  w->in_operation &= ~group;
+  w->ready |= group;
+}
+
+/* Does every warp operation whose group is complete; the lanes become ready. Where none is, lanes
+   that want to know who is with them (RM_WARP_ACTIVE) have waited long enough. */
 static bool complete_operations(sg_warp *w, struct rm_thread *lanes) {
-  bool any = false;
+  uint32_t together = 0;
   for (uint32_t rest = w->in_operation; rest;) {
     uint32_t first = (uint32_t)__builtin_ctz(rest);
     uint32_t group = group_of(lanes, w->in_operation, first);
     rest &= ~group;
-    if (lanes[first].mask & w->live & ~group) continue;
-    sg_warp_operation(lanes, group);
-    w->in_operation &= ~group;
-    w->ready |= group;
-    any = true;
+    if (lanes[first].op == RM_WARP_ACTIVE)
+      together = together ? together : group;
+    else if (!(lanes[first].mask & w->live & ~group))
+      complete(w, lanes, group);
   }
-  return any;
+  if (!w->ready && together) complete(w, lanes, together);
+  return w->ready;
 }
 
 /* Runs a warp until every lane is done, waits or has yielded. True: something other than a lane

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define RM_KERNEL_ABI 1u /* raise at any change in this file: it is part of every cache key */
+#define RM_KERNEL_ABI 2u /* raise at any change in this file: it is part of every cache key */
 
 /* ---- 1. Objects ---------------------------------------------------------------------------
  * One relocatable ELF object (ET_REL) per kernel, and at most one "functions object" per module.
@@ -34,6 +34,7 @@
  *   f.NAME            from the functions object of the same module
  *   rm_*              the runtime functions below
  *   C library names   memcpy memset memmove, fma fmaf, sin cos exp2 log2 tanh and their f forms,
+ *                     sincos ldexp pow exp10 tan and their f forms, memcmp bcmp strlen,
  *                     trunc floor ceil rint nearbyint roundeven and their f forms,
  *                     fmin fmax fminf fmaxf, fmod fmodf, sqrt sqrtf, __truncdfhf2, __truncsfhf2,
  *                     __extendhfsf2. A name outside this list is a load error. */
@@ -121,6 +122,9 @@ enum rm_warp {
   RM_WARP_AND = 16,
   RM_WARP_OR = 17,
   RM_WARP_XOR = 18,
+  /* mask is a place in the code, not lanes: the group is the lanes that wait there when no lane of
+     the warp can go on; result is their mask */
+  RM_WARP_ACTIVE = 19,
   RM_WARP_LDMATRIX = 32, /* a row address (host), b matrices (1 2 4), c transposed; values out */
   RM_WARP_MMA = 33,      /* b shape (RM_MMA_*), c words of A; values: A, B, C in; D out */
 };

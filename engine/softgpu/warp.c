@@ -108,6 +108,7 @@ void sg_warp_operation(struct rm_thread *w, uint32_t group) {
   uint32_t op = w[__builtin_ctz(group)].op;
   switch (op) {
   case RM_WARP_SYNC: break;
+  case RM_WARP_ACTIVE: give_all(w, group, group); break;
   case RM_WARP_SHFL_UP:
   case RM_WARP_SHFL_DOWN:
   case RM_WARP_SHFL_BFLY:

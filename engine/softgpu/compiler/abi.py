@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-KERNEL_ABI = 1
+KERNEL_ABI = 2
 
 MODE_LOOP, MODE_CORO = 0, 1
 KERNEL_GRID_SYNC = 1
@@ -29,7 +29,7 @@ BARRIER = {"sync": 0, "popc": 1, "and": 2, "or": 3}
 WARP = {
     "sync": 0, "up": 1, "down": 2, "bfly": 3, "idx": 4, "ballot": 5, "any": 6, "all": 7, "uni": 8,
     "match_any": 9, "match_all": 10, "add": 11, "min_u": 12, "max_u": 13, "min_s": 14, "max_s": 15,
-    "and": 16, "or": 17, "xor": 18, "ldmatrix": 32, "mma": 33,
+    "and": 16, "or": 17, "xor": 18, "active": 19, "ldmatrix": 32, "mma": 33,
 }  # fmt: skip
 
 #: (shape, accumulator, operand type) -> enum rm_mma

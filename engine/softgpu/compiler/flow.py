@@ -19,7 +19,8 @@ from remora.engine.softgpu.compiler.syntax import (
     Vec,
 )  # fmt: skip
 
-WARP_OPERATIONS = frozenset({"shfl", "vote", "match", "redux", "elect", "nanosleep", "ldmatrix", "mma"})
+WARP_OPERATIONS = frozenset({"shfl", "vote", "match", "redux", "elect", "ldmatrix", "mma"})
+GIVES_WAY = frozenset({"nanosleep", "activemask"})  # better with the others' help, but not wrong without
 
 
 def check_labels(function: Function) -> None:
@@ -63,14 +64,25 @@ def spins(function: Function) -> frozenset[int]:
     beside a fence: where a branch in the loop depends on the result, `while (atomicAdd(p, 0) < n)`.
     """
     found: set[int] = set()
-    for start, end in loops(function):
+    retries: set[int] = set()
+    for start, end in sorted(loops(function), key=lambda range_: range_[1] - range_[0]):
         body = function.body[start : end + 1]
         for i, x in enumerate(body, start):
-            if not isinstance(x, Instr) or i in found:
+            if not isinstance(x, Instr) or i in found or i in retries:
                 continue
-            if _always_watches(x) or (_may_watch(x, body) and _decides_branch(x, body)):
+            if x.name == "atom" and x.has("cas") and _retries(x, body):
+                retries.add(i)
+            elif _always_watches(x) or (_may_watch(x, body) and _decides_branch(x, body)):
                 found.add(i)
     return frozenset(found)
+
+
+def _retries(x: Instr, body: list[Instr | Label]) -> bool:
+    """A compare-and-swap that tries again with what it found, as in an atomic maximum of floats: it fails
+    only where another thread has got on, so that it waits for nobody."""
+    if any(isinstance(y, Instr) and y.name == "ld" and not y.has("param", "const", "local") for y in body):
+        return False
+    return bool(names(x.args[2:3]) & _reached(x, body))
 
 
 def _always_watches(x: Instr) -> bool:
@@ -88,20 +100,23 @@ def _may_watch(x: Instr, body: list[Instr | Label]) -> bool:
 
 def _decides_branch(x: Instr, body: list[Instr | Label]) -> bool:
     """Whether the result of `x` can reach the predicate of a branch in `body`."""
+    reached = _reached(x, body)
+    return any(isinstance(y, Instr) and y.name == "bra" and y.pred and y.pred.name in reached for y in body)
+
+
+def _reached(x: Instr, body: list[Instr | Label]) -> set[str]:
+    """The registers that the result of `x` can reach in `body`."""
     reached = names(x.args[:1])
     for _ in range(len(body)):
         before = len(reached)
         for y in body:
-            if not isinstance(y, Instr) or not y.args:
+            if not isinstance(y, Instr) or not y.args or y.name in ("st", "red", "bra"):
                 continue
-            used = names(y.args[1:]) | ({y.pred.name} if y.pred else set())
-            if y.name == "bra" and y.pred and y.pred.name in reached:
-                return True
-            if used & reached and y.name not in ("st", "red", "bra"):
+            if (names(y.args[1:]) | ({y.pred.name} if y.pred else set())) & reached:
                 reached |= names(y.args[:1])
         if len(reached) == before:
-            return False
-    return False
+            break
+    return reached
 
 
 def names(operands: list[Operand]) -> set[str]:
@@ -121,22 +136,53 @@ def names(operands: list[Operand]) -> set[str]:
 
 
 def waits(x: Instr) -> bool:
-    """Whether the thread has to give way at this instruction, wherever it stands."""
+    """Whether the thread has to wait for others at this instruction."""
     if x.name in ("bar", "barrier"):
         return not x.has("arrive") or x.has("cluster")
     return x.name in WARP_OPERATIONS
 
 
+def in_step(x: Instr) -> bool:
+    """A volatile access to shared memory. Old programs rely on a warp's threads making them in step."""
+    return x.name in ("ld", "st") and x.has("volatile") and x.has("shared", "shared::cta")
+
+
+def gives_way(x: Instr) -> bool:
+    """Whether the thread should let others run at this instruction, if it can."""
+    return waits(x) or x.name in GIVES_WAY or in_step(x)
+
+
 def function_waits(function: Function) -> bool:
-    """Whether any instruction of the function waits; calls not followed."""
-    return any(waits(x) for x in function.instructions()) or bool(spins(function))
+    """Whether the function can't do without the others; calls not followed."""
+    return any(waits(x) for x in function.instructions())
+
+
+def function_gives_way(function: Function) -> bool:
+    """Whether the function should let others run somewhere; calls not followed."""
+    return any(gives_way(x) for x in function.instructions()) or bool(spins(function))
+
+
+def call_target(x: Instr) -> Operand | None:
+    """What a call calls: a symbol, or a register."""
+    rest = x.args[1:] if x.args and isinstance(x.args[0], Group) else x.args
+    return rest[0] if rest else None
+
+
+def indirect_calls(function: Function) -> set[tuple[int, int]]:
+    """The calls through registers, each by its numbers of results and arguments."""
+    found = set()
+    for x in function.instructions():
+        if x.name == "call" and not isinstance(call_target(x), Sym):
+            first = x.args and isinstance(x.args[0], Group)
+            sizes = [len(a.items) for a in x.args if isinstance(a, Group)]
+            results = sizes.pop(0) if first else 0
+            found.add((results, sum(sizes)))
+    return found
 
 
 def has_indirect_call(function: Function) -> bool:
     """A call through a register."""
-    return any(
-        x.name == "call" and not any(isinstance(a, Sym) for a in x.args[:2]) for x in function.instructions()
-    )
+    return bool(indirect_calls(function))
 
 
 def exits(function: Function) -> bool:

@@ -135,7 +135,10 @@ class FunctionEmitter(Builder):
             ty = self.scope.function.regs.get(name)
             if ty is None:
                 raise PtxError(f"undeclared register {name}")
-            self.slots[key] = self.alloca("ptr" if name in self.scope.pointers else int_type(ty)), ty
+            kind = "ptr" if name in self.scope.pointers else int_type(ty)
+            self.slots[key] = self.alloca(kind), ty
+            # What a program reads before writing it is a number, not LLVM's undefined behaviour.
+            self.allocas.append(f"  store {kind} zeroinitializer, ptr {self.slots[key][0]}")
         return self.slots[key]
 
     def is_pointer(self, operand: Operand) -> bool:

@@ -61,6 +61,7 @@ class Module:
         self.variables: dict[str, Var] = {}
         self.aliases: dict[str, str] = {}
         self._parsed: dict[str, Function] = {}
+        self._taken: list[str] | None = None
         Scan(self).run()
 
     # -- looking things up
@@ -118,6 +119,11 @@ class Module:
 
     def taken_functions(self) -> list[str]:
         """Device functions whose addresses are in initializers or in registers, in a fixed order."""
+        if self._taken is None:
+            self._taken = self._find_taken()
+        return self._taken
+
+    def _find_taken(self) -> list[str]:
         names = {r.name for v in self.variables.values() for r in v.init or () if isinstance(r, Ref)}
         devices = {e.name for e in self.entries.values() if not e.entry and e.body >= 0}
         for match in re.finditer(r"\bmov\.[ub]64\s+[^,;]+,\s*([\w$%]+)\s*;", self.text):

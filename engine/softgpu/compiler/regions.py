@@ -94,7 +94,7 @@ def _suits(x: Instr) -> bool:
     """Whether an instruction leaves its thread running, or is a barrier of the whole block."""
     if is_barrier(x):
         return _whole_block(x)
-    return not flow.waits(x)
+    return not flow.gives_way(x)
 
 
 def _points_to(x: Instr, variables: set[str]) -> bool:

@@ -19,7 +19,7 @@ from remora.engine.softgpu.compiler.syntax import Function, Sym
 opcodes.load()
 
 CONTEXT = ("ptr align 8 dereferenceable(128) %block", "ptr %thread", "i32 %tid.x", "i32 %tid.y", "i32 %tid.z")
-ATTRIBUTES = "nounwind null_pointer_is_valid"
+ATTRIBUTES = 'nounwind null_pointer_is_valid "no-builtins"'
 CORO_DECLARATIONS = {
     "llvm.coro.id": "token @llvm.coro.id(i32, ptr, ptr, ptr)",
     "llvm.coro.size.i64": "i64 @llvm.coro.size.i64()",
@@ -80,7 +80,7 @@ class Unit:
         self.wanted: list[str] = []
         self.known: set[str] = set()
         self.exported: frozenset[str] = frozenset()
-        self._waits: dict[str, bool] = {}
+        self._gives_way: dict[str, bool] = {}
 
     # -- what the function emitters ask
 
@@ -95,27 +95,42 @@ class Unit:
         local = self.shared.get((function, name))
         return self.shared.get(("", name)) if local is None else local
 
+    def gives_way(self, name: str) -> bool:
+        """Whether a function or anything it calls should let other threads run."""
+        if name not in self._gives_way:
+            called = map(self.module.function, self._calls(name))
+            self._gives_way[name] = any(map(flow.function_gives_way, called))
+        return self._gives_way[name]
+
     def waits(self, name: str) -> bool:
-        """Whether a function or anything it calls waits for other threads."""
-        if name not in self._waits:
-            self._waits[name] = any(flow.function_waits(self.module.function(n)) for n in self._calls(name))
-        return self._waits[name]
+        """Whether a function or anything it calls can't do without other threads."""
+        return any(flow.function_waits(self.module.function(n)) for n in self._calls(name))
 
     def may_exit(self, name: str) -> bool:
         """Whether a call of the function can end the thread."""
         return any(flow.exits(self.module.function(n)) for n in self._calls(name))
 
     def _calls(self, name: str) -> list[str]:
-        """`name` and the functions it calls directly, at any depth (not those whose address it takes)."""
+        """`name` and the functions that it calls or may call through a pointer, at any depth."""
         order = [name]
-        for caller in order:
-            for x in self.module.function(caller).instructions():
-                if x.name == "call":
-                    for arg in x.args[:2]:
-                        entry = self.module.entry(arg.name) if isinstance(arg, Sym) else None
-                        if entry is not None and entry.body >= 0 and entry.name not in order:
-                            order.append(entry.name)
+        for caller in order:  # grows while it is walked
+            function = self.module.function(caller)
+            targets = [flow.call_target(x) for x in function.instructions() if x.name == "call"]
+            entries = [self.module.entry(t.name) for t in targets if isinstance(t, Sym)]
+            called = [e.name for e in entries if e is not None and e.body >= 0]
+            for results, arguments in sorted(flow.indirect_calls(function)):
+                called += self.behind_pointers(results, arguments)
+            order += [n for n in dict.fromkeys(called) if n not in order]
         return order
+
+    def behind_pointers(self, results: int, arguments: int) -> list[str]:
+        """The functions that a call through a pointer may reach, by how many operands they have."""
+        found = []
+        for name in self.module.taken_functions():
+            header = self.module.header(name)
+            if (len(header.rets), len(header.params)) == (results, arguments):
+                found.append(name)
+        return found
 
     def want(self, name: str) -> str:
         """The IR name of a device function, which this object will define."""
@@ -129,7 +144,7 @@ class Unit:
     def kernel(self, name: str) -> None:
         """Translate a kernel and what it calls."""
         function = self.module.function(name)
-        self.coroutine = self.waits(name)
+        self.coroutine = self.gives_way(name)
         self.shared, static = self.module.shared_layout(name)
         offsets, self.param_bytes = param_layout(function.params)
         self.param_offset = {p.name: o for p, o in zip(function.params, offsets, strict=True)}
@@ -157,7 +172,7 @@ class Unit:
     def text(self) -> str:
         """The IR module."""
         lines = [f"declare {sig}" for sig in self.declarations.values()]
-        lines += [f'@"{s}" = external global i8' for s in self.externals]
+        lines += [f'@"{s}" = external global [0 x i8]' for s in self.externals]
         metadata = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", *self.metadata, ""]
         return "\n".join(lines + self.definitions + metadata)
 
@@ -229,11 +244,10 @@ class Unit:
             self._device_function(self.wanted.pop())
 
     def _device_function(self, name: str) -> None:
-        if self.waits(name):
-            raise UnsupportedError(
-                f"{name} waits for other threads and its address is taken, or it calls itself"
-            )
         function = self.module.function(name)
+        if self.waits(name):
+            self._never_called(function)
+            return
         f = FunctionEmitter(self, function, kernel=False)
         pointers = [f"%ret{i}" for i in range(len(function.rets))] + [
             f"%arg{i}" for i in range(len(function.params))
@@ -252,6 +266,16 @@ class Unit:
         linkage = "" if name in self.exported else "internal "
         self._define(f, f'{linkage}i1 @"call.{name}"({arguments})', "", [])
 
+    def _never_called(self, function: Function) -> None:
+        """The address of a function that waits. Kernels have its code in them, where they call it."""
+        if function.name not in self.exported:
+            raise UnsupportedError(f"{function.name} waits for other threads and calls itself", function.pos)
+        f = FunctionEmitter(self, function, kernel=False)
+        f.call("rm_trap", "void", ("ptr", "%block"))
+        f.stop()
+        arguments = "".join(", ptr" for _ in function.rets + function.params)
+        self._define(f, f'i1 @"call.{function.name}"({", ".join(CONTEXT)}{arguments})', "", [])
+
     def _define(self, f: FunctionEmitter, signature: str, attributes: str, head: list[str]) -> None:
         head = head + [
             f"%params.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['params']}",
@@ -266,4 +290,4 @@ class Unit:
 
 def _unsteady(function: Function) -> bool:
     """Whether a call of the function may wait for other threads or end the thread."""
-    return flow.function_waits(function) or flow.exits(function)
+    return flow.function_gives_way(function) or flow.exits(function)

@@ -74,6 +74,16 @@ def trap(f: FunctionEmitter, x: Instr) -> None:
     f.stop()
 
 
+@op(
+    "createpolicy",
+    "fractional range cvt L2 global L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged",
+    "b64",
+)
+def createpolicy(f: FunctionEmitter, x: Instr) -> None:
+    """A cache policy is a number that only hints read."""
+    f.store(x.args[0], "b64", "0")
+
+
 @op("nop")
 @op("pmevent", "mask")
 @op("griddepcontrol", "launch_dependents wait")
@@ -101,7 +111,7 @@ def call(f: FunctionEmitter, x: Instr) -> None:
         return
     pointers = [_result_slot(f, r) for r in results] + [_argument(f, a) for a in values]
     if not isinstance(target, Sym):
-        _call_function(f, f.emit(f"inttoptr i64 {f.value(target, 'u64')} to ptr"), pointers, may_exit=True)
+        _indirect_call(f, f.value(target, "u64"), pointers, len(results))
     else:
         _direct_call(f, name, pointers)
     for result, pointer in zip(results, pointers, strict=False):
@@ -122,10 +132,33 @@ def _direct_call(f: FunctionEmitter, name: str, pointers: list[str]) -> None:
     function = f.unit.module.function(entry.name)
     if len(pointers) != len(function.rets) + len(function.params):
         raise PtxError(f"call of {name} with the wrong number of arguments")
-    if f.unit.coroutine and f.unit.waits(entry.name) and f.kernel:
+    if _becomes_part(f, entry.name):
         _inline(f, function, pointers)
     else:
         _call_function(f, f.unit.want(entry.name), pointers, f.unit.may_exit(entry.name))
+
+
+def _becomes_part(f: FunctionEmitter, name: str) -> bool:
+    """Whether a callee is inlined, because it suspends the coroutine."""
+    if not (f.unit.coroutine and f.kernel and f.unit.gives_way(name)):
+        return False
+    return name not in f.stack or f.unit.waits(name)
+
+
+def _indirect_call(f: FunctionEmitter, address: str, pointers: list[str], results: int) -> None:
+    """A call through a pointer. Functions that suspend the coroutine are told by their address."""
+    names = f.unit.behind_pointers(results, len(pointers) - results)
+    done = f.new_label("called")
+    for name in [n for n in names if n not in f.stack and _becomes_part(f, n)]:
+        yes, no = f.new_label("is"), f.new_label("other")
+        own = f.emit(f"ptrtoint ptr {f.symbol_pointer(name)} to i64")
+        f.branch_if(f.emit(f"icmp eq i64 {address}, {own}"), yes, no)
+        f.place_after(yes)
+        _inline(f, f.unit.module.function(name), pointers)
+        f.branch(done)
+        f.place_after(no)
+    _call_function(f, f.emit(f"inttoptr i64 {address} to ptr"), pointers, may_exit=True)
+    f.place(done)
 
 
 def _call_function(f: FunctionEmitter, target: str, pointers: list[str], may_exit: bool) -> None:

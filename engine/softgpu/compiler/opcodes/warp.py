@@ -124,8 +124,20 @@ def redux(f: FunctionEmitter, x: Instr) -> None:
 
 @op("activemask", "", "b32")
 def activemask(f: FunctionEmitter, x: Instr) -> None:
-    """The caller alone: PTX promises no more than that it is among the active ones."""
-    f.store(x.args[0], "b32", f.emit(f"shl i32 1, {special.lane(f)}"))
+    """The lanes that come here together; in a function behind a pointer the caller alone."""
+    if f.unit.coroutine and f.kernel:
+        f.store(x.args[0], "b32", in_step(f))
+    else:
+        f.store(x.args[0], "b32", f.emit(f"shl i32 1, {special.lane(f)}"))
+
+
+def in_step(f: FunctionEmitter) -> str:
+    """Wait until no lane of the warp can go on without those that wait here; returns the mask of these."""
+    f.set_thread_field("op", "i32", str(abi.WARP["active"]))
+    f.count += 1
+    f.set_thread_field("mask", "i32", str(f.count))
+    f.suspend("warp")
+    return f.resize(f.thread_field("result", "i64"), 64, 32)
 
 
 @op("elect", "sync")
@@ -142,7 +154,8 @@ def elect(f: FunctionEmitter, x: Instr) -> None:
 @op("nanosleep", "", "u32")
 def nanosleep(f: FunctionEmitter, x: Instr) -> None:
     """Let the others run."""
-    f.suspend("yield")
+    if f.unit.coroutine and f.kernel:
+        f.suspend("yield")
 
 
 # -- matrix fragments

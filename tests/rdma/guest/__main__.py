@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
-from tests.rdma.guest import NoGuest, uml
+from tests.rdma.guest import NoGuest, choose
 from tests.rdma.guest import __doc__ as about
 from tests.rdma.guest.request import FAILED, Request
 
@@ -34,14 +35,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the guest ends too
     options = parse(sys.argv[1:])
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     try:
         if options.build:
-            print(f"guest: {uml.prepare(again=True)}")
+            choose.prepare(again=True)
         if not command:
             return 0 if options.build else FAILED
-        return uml.run(
+        return choose.run(
             Request(command, options.rw, options.nics, options.timeout, options.mem, options.console)
         )
     except NoGuest as reason:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -125,13 +126,19 @@ def configure(tree: Path) -> None:
 def step(what: str, command: list[str], folder: Path) -> None:
     """Runs a part of the build, below everything else on this machine."""
     gentle = ["nice", "-n", "19", *(["chrt", "--idle", "0"] if shutil.which("chrt") else [])]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*gentle, *command],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | {"LC_ALL": "C", "MAKEFLAGS": ""},
+        start_new_session=True,
     )
-    if done.returncode:
-        raise NoGuest(f"{what} the guest's kernel failed: {debian.last_line(done.stdout)}")
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    if process.returncode:
+        raise NoGuest(f"{what} the guest's kernel failed: {debian.last_line(output)}")

@@ -32,7 +32,7 @@ class Request:
 
 def write_control(folder: Path, request: Request, kind: str) -> None:
     """Fills the control folder. kind stands in $REMORA_GUEST for the command to see."""
-    for name in ("init", "nics"):
+    for name in ("init", "qemu-init", "nics"):
         shutil.copy(HERE / name, folder)
     (folder / "nics-wanted").write_text(f"{request.nics}\n")
     (folder / "rw").write_text("".join(f"{path.resolve()}\n" for path in request.writable))

@@ -10,13 +10,16 @@ EXTRAS := test,programs,check
 PYTEST_ARGS ?=
 # make test runs these many seconds at most before a hanging test suite is ended.
 TEST_SECONDS ?= 1320
+# And the RDMA tests, which run in a guest of their own (tests/rdma), these many.
+RDMA_SECONDS ?= 900
 
-.PHONY: help build demo test check bench gpu-check wheel clean
+.PHONY: help build demo test rdma-test check bench gpu-check wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       see a CUDA program compute on a GPU that its process does not have"
 	@echo "make test       build, check and run every test"
+	@echo "make rdma-test  only the RDMA tests, in a guest kernel with RDMA devices (make test runs them too)"
 	@echo "make build      make .venv and everything in it; leaves $(BIN)/remora"
 	@echo "make check      linters, types, formatting, and whether generated code is up to date"
 	@echo "make bench      measure; writes build/bench.json"
@@ -38,8 +41,21 @@ $(VENV)/.ready: pyproject.toml .ci/prepare
 demo: build
 	@$(BIN)/python -m tests.programs.demo
 
-test: build check
-	@timeout --foreground --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest $(PYTEST_ARGS)
+# The guest that RDMA tests run in is made ready, at the lowest priority, while everything else runs.
+test: $(VENV)/.ready
+	@mkdir -p build
+	$(BIN)/python -m tests.rdma --prepare >build/guest.log 2>&1 &
+	guest=$$!
+	trap 'kill $$guest 2>/dev/null || true' EXIT
+	$(MAKE) --no-print-directory build check
+	failed=0
+	timeout --foreground --kill-after=20 $(TEST_SECONDS) $(BIN)/python -m pytest $(PYTEST_ARGS) || failed=1
+	wait $$guest || cat build/guest.log
+	timeout --foreground --kill-after=20 $(RDMA_SECONDS) $(BIN)/python -m tests.rdma || failed=1
+	exit $$failed
+
+rdma-test: build
+	@$(BIN)/python -m tests.rdma
 
 check: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" .ci/check

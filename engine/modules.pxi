@@ -433,6 +433,24 @@ cdef int32_t h_global_get(Session *s, Call *c, const rm_q_global_get *q, rm_a_gl
     return remember_global(s, module, a.ptr, size) if status == SUCCESS else status
 
 
+cdef int32_t h_managed_get(Session *s, Call *c, const rm_q_managed_get *q, rm_a_managed_get *a) noexcept nogil:
+    cdef Module *module = <Module *>table_get(&s.modules, q.module)
+    cdef CUdeviceptr ptr = 0
+    cdef size_t size = 0
+    cdef char *name = NULL
+    cdef int32_t status
+    if module == NULL or module.library == NULL:
+        return INVALID_HANDLE
+    status = name_of(c, &name)
+    if status != SUCCESS:
+        return status
+    status = <int32_t>cydriver.cuLibraryGetManaged(&ptr, &size, module.library, name)
+    free(name)
+    a.ptr = <uint64_t>ptr
+    a.bytes = size
+    return remember_global(s, module, a.ptr, size) if status == SUCCESS else status
+
+
 cdef int32_t remember_global(Session *s, Module *module, uint64_t at, uint64_t size) noexcept nogil:
     cdef Range *more
     cdef int32_t status = SUCCESS

@@ -47,6 +47,7 @@ cdef int32_t h_function_get(Session *s, Call *c, const rm_q_function_get *q, rm_
 cdef int32_t h_function_bind(Session *s, Call *c, const rm_q_function_bind *q) noexcept nogil
 cdef int32_t h_function_set(Session *s, Call *c, const rm_q_function_set *q) noexcept nogil
 cdef int32_t h_global_get(Session *s, Call *c, const rm_q_global_get *q, rm_a_global_get *a) noexcept nogil
+cdef int32_t h_managed_get(Session *s, Call *c, const rm_q_managed_get *q, rm_a_managed_get *a) noexcept nogil
 cdef int32_t h_occupancy_clusters(
     Session *s, Call *c, const rm_q_occupancy_clusters *q, rm_a_occupancy_clusters *a) noexcept nogil
 cdef int32_t h_tensor_map_tiled(

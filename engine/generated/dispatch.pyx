@@ -31,6 +31,7 @@ from remora.engine.session cimport (
     h_function_bind,
     h_function_set,
     h_global_get,
+    h_managed_get,
     h_module_list,
     h_occupancy_clusters,
     h_tensor_map_tiled,
@@ -191,6 +192,10 @@ cdef int32_t do_function_set(Session *s, Call *c) except? RAISED nogil:
 
 cdef int32_t do_global_get(Session *s, Call *c) except? RAISED nogil:
     return h_global_get(s, c, <const rm_q_global_get *>(c.record + 1), <rm_a_global_get *>c.answer)
+
+
+cdef int32_t do_managed_get(Session *s, Call *c) except? RAISED nogil:
+    return h_managed_get(s, c, <const rm_q_managed_get *>(c.record + 1), <rm_a_managed_get *>c.answer)
 
 
 cdef int32_t do_cuFuncSetCacheConfig(Session *s, Call *c) except? RAISED nogil:
@@ -486,6 +491,7 @@ handlers[RM_CALL_function_get] = <Handler>do_function_get
 handlers[RM_CALL_function_bind] = <Handler>do_function_bind
 handlers[RM_CALL_function_set] = <Handler>do_function_set
 handlers[RM_CALL_global_get] = <Handler>do_global_get
+handlers[RM_CALL_managed_get] = <Handler>do_managed_get
 handlers[RM_CALL_cuFuncSetCacheConfig] = <Handler>do_cuFuncSetCacheConfig
 handlers[RM_CALL_cuFuncSetSharedMemConfig] = <Handler>do_cuFuncSetSharedMemConfig
 handlers[RM_CALL_cuFuncLoad] = <Handler>do_cuFuncLoad

@@ -76,6 +76,7 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_CALL_function_bind
     enum: RM_CALL_function_set
     enum: RM_CALL_global_get
+    enum: RM_CALL_managed_get
     enum: RM_CALL_cuFuncSetCacheConfig
     enum: RM_CALL_cuFuncSetSharedMemConfig
     enum: RM_CALL_cuFuncLoad
@@ -152,6 +153,8 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_A_SIZE_function_set
     enum: RM_Q_SIZE_global_get
     enum: RM_A_SIZE_global_get
+    enum: RM_Q_SIZE_managed_get
+    enum: RM_A_SIZE_managed_get
     enum: RM_Q_SIZE_cuFuncSetCacheConfig
     enum: RM_A_SIZE_cuFuncSetCacheConfig
     enum: RM_Q_SIZE_cuFuncSetSharedMemConfig
@@ -292,6 +295,11 @@ cdef extern from "shim/generated/records.h" nogil:
     ctypedef struct rm_q_global_get:
         uint64_t module
     ctypedef struct rm_a_global_get:
+        uint64_t ptr
+        uint64_t bytes
+    ctypedef struct rm_q_managed_get:
+        uint64_t module
+    ctypedef struct rm_a_managed_get:
         uint64_t ptr
         uint64_t bytes
     ctypedef struct rm_q_cuFuncSetCacheConfig:

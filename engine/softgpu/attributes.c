@@ -1,6 +1,6 @@
 /* What cuDeviceGetAttribute says. Limits follow compute capability 12.0 (CUDA C++ Programming
    Guide, "Compute Capabilities"), so that programs and libraries choose PTX that can be compiled
-   here; families that are not there (managed memory, textures, clusters, IPC) say 0. */
+   here; families that are not there (textures, clusters, IPC) say 0. */
 #include "device.h"
 
 enum { ONE_MIB = 1 << 20 };
@@ -31,6 +31,8 @@ static const attribute_value values[] = {
     {CU_DEVICE_ATTRIBUTE_SURFACE_ALIGNMENT, 512},
     {CU_DEVICE_ATTRIBUTE_GPU_OVERLAP, 1},
     {CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
+    {CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 1},
+    {CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 1},
     {CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 1},
     {CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 64},
     {CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 4 * ONE_MIB},

@@ -84,7 +84,9 @@ CUresult sg_image_find(const void *image, sg_image *found) {
   uint32_t magic = 0;
   if (strnlen(image, 4) == 4 || !memcmp(image, ELFMAG, SELFMAG)) memcpy(&magic, image, 4);
   if (magic != WRAPPER_MAGIC) return measure(image, found);
-  return w->version == 2 && w->list ? measure_list(w->list, found) : measure(w->data, found);
+  CUresult r = w->version == 2 && w->list ? measure_list(w->list, found) : measure(w->data, found);
+  found->wrapped = true;
+  return r;
 }
 
 CUresult sg_image_link(const sg_image *parts, size_t count, sg_image *linked) {
@@ -93,7 +95,7 @@ CUresult sg_image_link(const sg_image *parts, size_t count, sg_image *linked) {
   for (size_t i = 0; i < count; i++) bytes += 8 + (parts[i].bytes + 7) / 8 * 8;
   uint8_t *to = calloc(1, bytes);
   if (!to) return CUDA_ERROR_OUT_OF_MEMORY;
-  *linked = (sg_image){to, bytes, to};
+  *linked = (sg_image){.data = to, .bytes = bytes, .owned = to};
   memcpy(to, (uint32_t[2]){RM_LINK_MAGIC, (uint32_t)count}, 8);
   to += 8;
   for (size_t i = 0; i < count; i++) {

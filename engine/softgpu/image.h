@@ -7,7 +7,8 @@
 typedef struct sg_image {
   const uint8_t *data;
   size_t bytes;
-  void *owned; /* to be freed, NULL when data is the program's own */
+  void *owned;  /* to be freed, NULL when data is the program's own */
+  bool wrapped; /* it came in the wrapper that nvcc's code registers with the CUDA runtime */
 } sg_image;
 
 /* CUDA_ERROR_INVALID_IMAGE when it is none of PTX, fatbin, ELF, or a wrapper of these. */

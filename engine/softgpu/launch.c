@@ -39,14 +39,24 @@ static bool matches_required(const struct rm_desc_kernel *k, const uint32_t thre
   return true;
 }
 
+static bool fits_device(const launch *l) {
+  static const uint32_t blocks[3] = {0x7fffffff, 65535, 65535}, threads[3] = {1024, 1024, 64};
+  for (int i = 0; i < 3; i++)
+    if (l->blocks[i] > blocks[i] || l->threads[i] > threads[i]) return false;
+  uint64_t each = product(l->threads);
+  return product(l->blocks) && each && each <= MAX_THREADS;
+}
+
+/* The CUDA runtime hands on whatever code a launch returns, and its users know
+ * cudaErrorInvalidConfiguration (9); callers of the driver API are told another. */
+static CUresult bad_geometry(const sg_kernel *k) {
+  return k->library && k->library->of_runtime ? (CUresult)9 : CUDA_ERROR_INVALID_VALUE;
+}
+
 static CUresult check_sizes(const launch *l, const sg_kernel *k) {
   const struct rm_desc_kernel *d = sg_kernel_desc(k);
   uint64_t threads = product(l->threads);
-  if (!product(l->blocks) || !threads) return CUDA_ERROR_INVALID_VALUE;
-  if (l->blocks[0] > 0x7fffffff || l->blocks[1] > 65535 || l->blocks[2] > 65535)
-    return CUDA_ERROR_INVALID_VALUE;
-  if (l->threads[0] > 1024 || l->threads[1] > 1024 || l->threads[2] > 64 || threads > MAX_THREADS)
-    return CUDA_ERROR_INVALID_VALUE;
+  if (!fits_device(l)) return bad_geometry(k);
   if (!matches_required(d, l->threads)) return CUDA_ERROR_INVALID_VALUE;
   if (threads > d->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   uint32_t dynamic =

@@ -19,9 +19,9 @@ CUresult sg_library_module(sg_library *l, sg_context *context, sg_module **modul
   sg_module *m = l->modules;
   while (m && m->context != context) m = m->next;
   if (!m) {
-    r = sg_module_new(context, l->program, NULL, &m);
+    r = sg_library_make_managed(l, NULL);
+    if (r == CUDA_SUCCESS) r = sg_module_new(context, l->program, l, NULL, &m);
     if (r == CUDA_SUCCESS) {
-      m->library = l;
       m->next = l->modules;
       l->modules = m;
     }
@@ -44,6 +44,7 @@ static CUresult load(sg_library **library, const void *code, sg_jit_log *log) {
   if (r != CUDA_SUCCESS) return r;
   sg_library *l = sg_object_new(SG_LIBRARY, sizeof *l);
   r = l ? sg_program_load(&image, log, &l->program) : CUDA_ERROR_OUT_OF_MEMORY;
+  if (l) l->of_runtime = image.wrapped;
   sg_image_release(&image);
   if (r == CUDA_SUCCESS) {
     pthread_mutex_init(&l->lock, NULL);
@@ -84,6 +85,7 @@ CUresult sg_cuLibraryUnload(CUlibrary handle) {
   for (uint32_t i = 0; i < l->program->head->kernel_count; i++)
     if (l->kernels[i]) sg_object_free(l->kernels[i]);
   free(l->kernels);
+  sg_library_free_managed(l);
   sg_program_drop(l->program);
   sg_object_free(l);
   return CUDA_SUCCESS;
@@ -153,5 +155,10 @@ CUresult sg_cuLibraryGetManaged(CUdeviceptr *pointer, size_t *bytes, CUlibrary h
   if (!name) return CUDA_ERROR_INVALID_VALUE;
   int i = sg_program_variable(l->program, name);
   if (i < 0 || !(l->program->variables[i].flags & RM_VARIABLE_MANAGED)) return CUDA_ERROR_NOT_FOUND;
-  return sg_cuLibraryGetGlobal(pointer, bytes, handle, name);
+  pthread_mutex_lock(&l->lock);
+  r = sg_library_make_managed(l, NULL);
+  pthread_mutex_unlock(&l->lock);
+  if (r == CUDA_SUCCESS && pointer) *pointer = l->managed[i];
+  if (r == CUDA_SUCCESS && bytes) *bytes = l->program->variables[i].bytes;
+  return r;
 }

@@ -78,6 +78,13 @@ bool sg_memory_remove(uintptr_t address, sg_range_kind kind, sg_range *range) {
   return ok;
 }
 
+void sg_memory_set_managed(uintptr_t address) {
+  pthread_rwlock_wrlock(&lock);
+  sg_range *found = sg_ranges_find(&table, address);
+  if (found) found->managed = true;
+  pthread_rwlock_unlock(&lock);
+}
+
 /* ---- room in a region; lock held */
 
 static uintptr_t fit(const region *r, uintptr_t from, size_t bytes, size_t align) {
@@ -179,8 +186,10 @@ CUresult sg_cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
 }
 
 CUresult sg_cuMemAllocManaged(CUdeviceptr *pointer, size_t bytes, unsigned int flags) {
-  (void)flags; /* all device memory is visible to the host */
-  return sg_cuMemAlloc(pointer, bytes);
+  if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST) return CUDA_ERROR_INVALID_VALUE;
+  CUresult r = sg_cuMemAlloc(pointer, bytes);
+  if (r == CUDA_SUCCESS) sg_memory_set_managed(*pointer); /* the CPU sees all device memory */
+  return r;
 }
 
 CUresult sg_cuMemAllocPitch(CUdeviceptr *pointer, size_t *pitch, size_t width, size_t height,

@@ -21,6 +21,8 @@ void sg_memory_forget(sg_context *context);
 /* What lies at the address (a copy); false: nothing the driver knows. */
 bool sg_memory_find(uintptr_t address, sg_range *range);
 bool sg_memory_add(sg_range *range);
+/* Notes that an allocation is managed memory. */
+void sg_memory_set_managed(uintptr_t address);
 /* Takes a range that starts at the address out of the table. */
 bool sg_memory_remove(uintptr_t address, sg_range_kind kind, sg_range *range);
 /* Whether ranges without a gap between them hold all of [address, address + bytes). */

@@ -37,8 +37,16 @@ static CUresult check(const fill_command *f) {
   return covered ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* The forms without a stream only post to the default stream, but for memory that the host may look
+   at as soon as they return (CUDA's "API synchronization behavior": memset). */
+static bool waits_for(CUdeviceptr to, bool now) {
+  sg_range range;
+  if (!now || !sg_memory_find(to, &range)) return false;
+  return range.managed || range.kind == SG_RANGE_HOST || range.kind == SG_RANGE_REGISTERED;
+}
+
 static CUresult fill(CUstream stream, CUdeviceptr to, size_t pitch, uint32_t value,
-                     unsigned value_bytes, size_t width, size_t rows) {
+                     unsigned value_bytes, size_t width, size_t rows, bool now) {
   sg_context *context;
   sg_queue *queue;
   CUresult r = sg_enter_stream(stream, &context, &queue);
@@ -56,47 +64,47 @@ static CUresult fill(CUstream stream, CUdeviceptr to, size_t pitch, uint32_t val
   f.head = k->head;
   if (width * value_bytes * rows <= SG_QUICK_BYTES) f.head.flags = SG_QUICK;
   *k = f;
+  if (waits_for(to, now)) return sg_queue_run(queue, &k->head);
   sg_queue_post(queue, &k->head);
   return CUDA_SUCCESS;
 }
 
-/* Like the vendor's driver, the forms without a stream only post to the default stream. */
 CUresult sg_cuMemsetD8(CUdeviceptr to, unsigned char v, size_t n) {
-  return fill(NULL, to, 0, v, 1, n, 1);
+  return fill(NULL, to, 0, v, 1, n, 1, true);
 }
 CUresult sg_cuMemsetD16(CUdeviceptr to, unsigned short v, size_t n) {
-  return fill(NULL, to, 0, v, 2, n, 1);
+  return fill(NULL, to, 0, v, 2, n, 1, true);
 }
 CUresult sg_cuMemsetD32(CUdeviceptr to, unsigned int v, size_t n) {
-  return fill(NULL, to, 0, v, 4, n, 1);
+  return fill(NULL, to, 0, v, 4, n, 1, true);
 }
 CUresult sg_cuMemsetD8Async(CUdeviceptr to, unsigned char v, size_t n, CUstream s) {
-  return fill(s, to, 0, v, 1, n, 1);
+  return fill(s, to, 0, v, 1, n, 1, false);
 }
 CUresult sg_cuMemsetD16Async(CUdeviceptr to, unsigned short v, size_t n, CUstream s) {
-  return fill(s, to, 0, v, 2, n, 1);
+  return fill(s, to, 0, v, 2, n, 1, false);
 }
 CUresult sg_cuMemsetD32Async(CUdeviceptr to, unsigned int v, size_t n, CUstream s) {
-  return fill(s, to, 0, v, 4, n, 1);
+  return fill(s, to, 0, v, 4, n, 1, false);
 }
 CUresult sg_cuMemsetD2D8(CUdeviceptr to, size_t pitch, unsigned char v, size_t w, size_t h) {
-  return fill(NULL, to, pitch, v, 1, w, h);
+  return fill(NULL, to, pitch, v, 1, w, h, true);
 }
 CUresult sg_cuMemsetD2D16(CUdeviceptr to, size_t pitch, unsigned short v, size_t w, size_t h) {
-  return fill(NULL, to, pitch, v, 2, w, h);
+  return fill(NULL, to, pitch, v, 2, w, h, true);
 }
 CUresult sg_cuMemsetD2D32(CUdeviceptr to, size_t pitch, unsigned int v, size_t w, size_t h) {
-  return fill(NULL, to, pitch, v, 4, w, h);
+  return fill(NULL, to, pitch, v, 4, w, h, true);
 }
 CUresult sg_cuMemsetD2D8Async(CUdeviceptr to, size_t pitch, unsigned char v, size_t w, size_t h,
                               CUstream s) {
-  return fill(s, to, pitch, v, 1, w, h);
+  return fill(s, to, pitch, v, 1, w, h, false);
 }
 CUresult sg_cuMemsetD2D16Async(CUdeviceptr to, size_t pitch, unsigned short v, size_t w, size_t h,
                                CUstream s) {
-  return fill(s, to, pitch, v, 2, w, h);
+  return fill(s, to, pitch, v, 2, w, h, false);
 }
 CUresult sg_cuMemsetD2D32Async(CUdeviceptr to, size_t pitch, unsigned int v, size_t w, size_t h,
                                CUstream s) {
-  return fill(s, to, pitch, v, 4, w, h);
+  return fill(s, to, pitch, v, 4, w, h, false);
 }

@@ -34,11 +34,18 @@ static CUresult load_object(sg_module *m, uint32_t unit, sg_jit_log *log, sg_cod
 
 /* ---- variables */
 
-static size_t place_variables(const sg_program *p, uintptr_t base, uintptr_t *address) {
+/* A library's managed variables are there already, and the same in all its modules. */
+static bool is_librarys(const sg_module *m, uint32_t i) {
+  return m->library && (m->program->variables[i].flags & RM_VARIABLE_MANAGED);
+}
+
+static size_t place_variables(const sg_module *m, uintptr_t base, uintptr_t *address) {
+  const sg_program *p = m->program;
   size_t end = 0;
   for (uint32_t i = 0; i < p->head->variable_count; i++) {
     const struct rm_desc_variable *v = &p->variables[i];
-    if (v->flags & RM_VARIABLE_EXTERN) continue;
+    if (address && is_librarys(m, i)) address[i] = m->library->managed[i];
+    if ((v->flags & RM_VARIABLE_EXTERN) || is_librarys(m, i)) continue;
     end = sg_round_up(end, v->align > 16 && v->align <= SG_PAGE ? v->align : 16);
     if (address) address[i] = base + end;
     end += v->bytes ? v->bytes : 1;
@@ -53,12 +60,12 @@ static CUresult make_variables(sg_module *m, sg_jit_log *log) {
       sg_jit_log_error(log, CUDA_ERROR_INVALID_IMAGE, "an extern variable is defined nowhere");
       return CUDA_ERROR_INVALID_IMAGE;
     }
-  size_t bytes = place_variables(p, 0, NULL);
+  size_t bytes = place_variables(m, 0, NULL);
   m->variables = calloc(p->head->variable_count + 1, sizeof *m->variables);
   if (!m->variables) return CUDA_ERROR_OUT_OF_MEMORY;
-  if (!bytes) return CUDA_SUCCESS;
-  CUresult r = sg_memory_alloc(m->context, bytes, SG_RANGE_VARIABLE, m, &m->block);
-  if (r == CUDA_SUCCESS) place_variables(p, m->block, m->variables);
+  CUresult r = CUDA_SUCCESS;
+  if (bytes) r = sg_memory_alloc(m->context, bytes, SG_RANGE_VARIABLE, m, &m->block);
+  if (r == CUDA_SUCCESS) place_variables(m, m->block, m->variables);
   return r;
 }
 
@@ -74,6 +81,7 @@ static CUresult fill_variables(sg_module *m, sg_jit_log *log) {
   const sg_program *p = m->program;
   for (uint32_t i = 0; i < p->head->variable_count; i++) {
     const struct rm_desc_variable *v = &p->variables[i];
+    if (is_librarys(m, i)) continue;
     if (v->init != RM_DESC_NONE) memcpy((void *)m->variables[i], p->data + v->init, v->init_bytes);
     for (uint32_t j = 0; j < v->reference_count; j++)
       if (!fill_reference(m, m->variables[i], &p->fixups[v->first_reference + j])) {
@@ -97,11 +105,12 @@ static CUresult fill(sg_module *m, sg_jit_log *log) {
   return r == CUDA_SUCCESS ? fill_variables(m, log) : r;
 }
 
-CUresult sg_module_new(sg_context *context, sg_program *program, sg_jit_log *log,
-                       sg_module **module) {
+CUresult sg_module_new(sg_context *context, sg_program *program, sg_library *library,
+                       sg_jit_log *log, sg_module **module) {
   sg_module *m = sg_object_new(SG_MODULE, sizeof *m);
   if (!m) return CUDA_ERROR_OUT_OF_MEMORY;
   m->context = context;
+  m->library = library;
   m->program = sg_program_hold(program);
   pthread_mutex_init(&m->lock, NULL);
   CUresult r = fill(m, log);

@@ -31,9 +31,12 @@ typedef struct sg_module {
 typedef struct sg_library {
   sg_object object;
   sg_program *program;
+  bool of_runtime; /* loaded by the CUDA runtime, for nvcc's own launches */
   pthread_mutex_t lock;
   sg_module *modules;
   struct sg_kernel **kernels;
+  uintptr_t managed_block; /* one allocation holds the managed variables; 0 where there are none */
+  uintptr_t *managed;      /* address of each variable that is managed, made when first needed */
 } sg_library;
 
 /* What CUfunction and CUkernel point to: a kernel of a module, or one of a library, which then
@@ -54,14 +57,17 @@ static inline const struct rm_desc_kernel *sg_kernel_desc(const sg_kernel *k) {
   return &sg_kernel_program(k)->kernels[k->index];
 }
 
-/* module.c */
-CUresult sg_module_new(sg_context *context, sg_program *program, sg_jit_log *log,
-                       sg_module **module);
+/* module.c; library: whose managed variables it uses, NULL where it is loaded by itself. */
+CUresult sg_module_new(sg_context *context, sg_program *program, sg_library *library,
+                       sg_jit_log *log, sg_module **module);
 void sg_module_delete(sg_module *module);
 /* The kernel's code in the module, compiled and loaded at the first call. */
 CUresult sg_module_code(sg_module *module, uint32_t kernel, sg_kernel_code **code);
 CUresult sg_module_kernel(sg_module *module, uint32_t index, sg_kernel **kernel);
 void sg_modules_forget(sg_context *context);
+/* managed.c: places and fills the library's managed variables, once. Its lock is held. */
+CUresult sg_library_make_managed(sg_library *library, sg_jit_log *log);
+void sg_library_free_managed(sg_library *library);
 /* library.c: the library's module in a context, made at the first call. */
 CUresult sg_library_module(sg_library *library, sg_context *context, sg_module **module);
 /* The module that a kernel handle means in this context. */

@@ -23,7 +23,7 @@ static CUresult load(CUmodule *handle, const void *image, sg_jit_log *log) {
   r = sg_program_load(&found, log, &program);
   sg_image_release(&found);
   if (r != CUDA_SUCCESS) return r;
-  r = sg_module_new(c, program, log, (sg_module **)handle);
+  r = sg_module_new(c, program, NULL, log, (sg_module **)handle);
   sg_program_drop(program);
   return r;
 }

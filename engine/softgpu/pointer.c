@@ -15,12 +15,12 @@ static CUresult answer(void *data, CUpointer_attribute a, uintptr_t p, const sg_
     break;
   case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: *(CUdeviceptr *)data = p; break;
   case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-    if (!on_host(r)) return CUDA_ERROR_INVALID_VALUE;
+    if (!on_host(r) && !r->managed) return CUDA_ERROR_INVALID_VALUE;
     *(void **)data = (void *)p;
     break;
   case CU_POINTER_ATTRIBUTE_BUFFER_ID: *(unsigned long long *)data = r->id; break;
-  case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-  case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned *)data = 0; break;
+  case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: *(unsigned *)data = 0; break;
+  case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned *)data = r->managed; break;
   case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int *)data = r->device->ordinal; break;
   case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: *(CUdeviceptr *)data = r->base; break;
   case CU_POINTER_ATTRIBUTE_RANGE_SIZE: *(size_t *)data = r->bytes; break;

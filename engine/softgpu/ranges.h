@@ -9,6 +9,7 @@ typedef enum sg_range_kind {
   SG_RANGE_DEVICE = 1, /* cuMemAlloc and its like */
   SG_RANGE_MAPPED,     /* cuMemMap */
   SG_RANGE_VARIABLE,   /* a module's variables */
+  SG_RANGE_MANAGED,    /* managed variables of a library, which is of no context */
   SG_RANGE_HOST,       /* cuMemHostAlloc */
   SG_RANGE_REGISTERED, /* cuMemHostRegister */
   SG_RANGE_RESERVED,   /* cuMemAddressReserve */
@@ -18,7 +19,8 @@ typedef struct sg_range {
   uintptr_t base;
   size_t bytes;
   sg_range_kind kind;
-  unsigned flags;
+  unsigned flags; /* as the program gave them; of host memory */
+  bool managed;
   struct sg_context *context;
   struct sg_device *device;
   void *owner;   /* a pool, a physical allocation */

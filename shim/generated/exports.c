@@ -1078,7 +1078,11 @@ UNSUPPORTED(cuMemAddressReserve)
 
 UNSUPPORTED(cuMemAdvise)
 
-UNSUPPORTED(cuMemAdvise_v2)
+EXPORT CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location);
+CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
+  rm_count(RM_SYM_cuMemAdvise_v2);
+  return rm_cuMemAdvise(devPtr, count, advice, location);
+}
 
 UNSUPPORTED(cuMemAlloc)
 
@@ -1114,7 +1118,11 @@ CUresult cuMemAllocHost_v2(void **pp, size_t bytesize) {
   return rm_cuMemAllocHost(pp, bytesize);
 }
 
-UNSUPPORTED(cuMemAllocManaged)
+EXPORT CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags);
+CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags) {
+  rm_count(RM_SYM_cuMemAllocManaged);
+  return rm_cuMemAllocManaged(dptr, bytesize, flags);
+}
 
 UNSUPPORTED(cuMemAllocPitch)
 
@@ -1292,9 +1300,17 @@ UNSUPPORTED(cuMemPrefetchAsync)
 
 UNSUPPORTED(cuMemPrefetchAsync_ptsz)
 
-UNSUPPORTED(cuMemPrefetchAsync_v2)
+EXPORT CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
+CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchAsync_v2);
+  return rm_cuMemPrefetchAsync(devPtr, count, location, flags, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchAsync_v2_ptsz)
+EXPORT CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
+CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchAsync_v2_ptsz);
+  return rm_cuMemPrefetchAsync(devPtr, count, location, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 UNSUPPORTED(cuMemPrefetchBatchAsync)
 
@@ -1944,9 +1960,17 @@ CUresult cuStreamAddCallback_ptsz(CUstream hStream, CUstreamCallback callback, v
   return rm_cuStreamAddCallback(hStream ? hStream : CU_STREAM_PER_THREAD, callback, userData, flags);
 }
 
-UNSUPPORTED(cuStreamAttachMemAsync)
+EXPORT CUresult cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags);
+CUresult cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  rm_count(RM_SYM_cuStreamAttachMemAsync);
+  return rm_cuStreamAttachMemAsync(hStream, dptr, length, flags);
+}
 
-UNSUPPORTED(cuStreamAttachMemAsync_ptsz)
+EXPORT CUresult cuStreamAttachMemAsync_ptsz(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags);
+CUresult cuStreamAttachMemAsync_ptsz(CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  rm_count(RM_SYM_cuStreamAttachMemAsync_ptsz);
+  return rm_cuStreamAttachMemAsync(hStream ? hStream : CU_STREAM_PER_THREAD, dptr, length, flags);
+}
 
 UNSUPPORTED(cuStreamBatchMemOp)
 

@@ -21,6 +21,7 @@ const rm_op_info rm_op_table[RM_CALL_END] = {
     [RM_CALL_function_bind] = {"function_bind", RM_MODE_POST, 0, 0, RM_Q_SIZE_function_bind, RM_A_SIZE_function_bind},
     [RM_CALL_function_set] = {"function_set", RM_MODE_CALL, 0, 0, RM_Q_SIZE_function_set, RM_A_SIZE_function_set},
     [RM_CALL_global_get] = {"global_get", RM_MODE_CALL, 1, 0, RM_Q_SIZE_global_get, RM_A_SIZE_global_get},
+    [RM_CALL_managed_get] = {"managed_get", RM_MODE_CALL, 1, 0, RM_Q_SIZE_managed_get, RM_A_SIZE_managed_get},
     [RM_CALL_cuFuncSetCacheConfig] = {"cuFuncSetCacheConfig", RM_MODE_POST, 0, 0, RM_Q_SIZE_cuFuncSetCacheConfig, RM_A_SIZE_cuFuncSetCacheConfig},
     [RM_CALL_cuFuncSetSharedMemConfig] = {"cuFuncSetSharedMemConfig", RM_MODE_POST, 0, 0, RM_Q_SIZE_cuFuncSetSharedMemConfig, RM_A_SIZE_cuFuncSetSharedMemConfig},
     [RM_CALL_cuFuncLoad] = {"cuFuncLoad", RM_MODE_CALL, 0, 0, RM_Q_SIZE_cuFuncLoad, RM_A_SIZE_cuFuncLoad},

@@ -22,7 +22,7 @@ typedef struct rm_op_info {
   uint16_t q_size, a_size;     /* of the structs; 0: none */
 } rm_op_info;
 
-#define RM_TABLE_HASH 0x157c0e8c9f421d1bull
+#define RM_TABLE_HASH 0x0153f2763248a06bull
 
 enum rm_call_op {
   RM_CALL_cuCtxGetLimit = 64,
@@ -44,6 +44,7 @@ enum rm_call_op {
   RM_CALL_function_bind = 84,
   RM_CALL_function_set = 85,
   RM_CALL_global_get = 86,
+  RM_CALL_managed_get = 87,
   RM_CALL_cuFuncSetCacheConfig = 90,
   RM_CALL_cuFuncSetSharedMemConfig = 91,
   RM_CALL_cuFuncLoad = 92,
@@ -309,6 +310,22 @@ typedef struct rm_a_global_get {
 _Static_assert(sizeof(rm_a_global_get) == RM_A_SIZE_global_get, "rm_a_global_get");
 _Static_assert(offsetof(rm_a_global_get, ptr) == 0, "rm_a_global_get.ptr");
 _Static_assert(offsetof(rm_a_global_get, bytes) == 8, "rm_a_global_get.bytes");
+
+#define RM_Q_SIZE_managed_get 8
+typedef struct rm_q_managed_get {
+  uint64_t module;
+} rm_q_managed_get;
+_Static_assert(sizeof(rm_q_managed_get) == RM_Q_SIZE_managed_get, "rm_q_managed_get");
+_Static_assert(offsetof(rm_q_managed_get, module) == 0, "rm_q_managed_get.module");
+
+#define RM_A_SIZE_managed_get 16
+typedef struct rm_a_managed_get {
+  uint64_t ptr;
+  uint64_t bytes;
+} rm_a_managed_get;
+_Static_assert(sizeof(rm_a_managed_get) == RM_A_SIZE_managed_get, "rm_a_managed_get");
+_Static_assert(offsetof(rm_a_managed_get, ptr) == 0, "rm_a_managed_get.ptr");
+_Static_assert(offsetof(rm_a_managed_get, bytes) == 8, "rm_a_managed_get.bytes");
 
 #define RM_Q_SIZE_cuFuncSetCacheConfig 16
 typedef struct rm_q_cuFuncSetCacheConfig {

@@ -7,6 +7,7 @@
 #include "pending.h"
 #include "progress.h"
 #include "session.h"
+#include "shared.h"
 #include "stats.h"
 #include "thread.h"
 
@@ -57,15 +58,16 @@ CUresult rm_call_begin(rm_call *call, uint16_t op, uint32_t body_bytes) {
   if (status) return status;
   rm_context *context = rm_context_current();
   if (!context) return CUDA_ERROR_INVALID_CONTEXT;
-  return rm_call_begin_on(call, context, op, body_bytes);
+  if (rm_shared_any() && rm_shared_may_fill(op)) status = rm_shared_flush(context, false);
+  return status ? status : rm_call_begin_on(call, context, op, body_bytes);
 }
 
 CUresult rm_call_post(rm_call *call) {
-  (void)call;
+  bool fills = rm_shared_any() && rm_shared_fills(call->record);
   rm_progress_stamp();
   rm_commit(rm_session.channel);
   rm_stats_add(&rm_stats()->posted, 1);
-  return CUDA_SUCCESS;
+  return fills ? rm_shared_settle(call->context, true) : CUDA_SUCCESS;
 }
 
 CUresult rm_call_post_unsent(rm_call *call) {

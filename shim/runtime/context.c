@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "progress.h"
 #include "session.h"
+#include "shared.h"
 #include "thread.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
@@ -228,8 +229,9 @@ CUresult rm_cuCtxSynchronize(CUcontext handle) {
   if (status) return status;
   uint64_t now = rm_progress_now();
   status = rm_call_wait(&call, NULL, 0);
-  if (!status) rm_progress_reached(&context->synced, now);
-  return status;
+  if (status) return status;
+  rm_progress_reached(&context->synced, now);
+  return rm_shared_synced(context, NULL, now);
 }
 
 /* ---- peers: direct access between devices is never there (device.c), so neither is this */

@@ -4,6 +4,7 @@
 #include "copy.h"
 #include "ranges.h"
 #include "session.h"
+#include "shared.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
 
@@ -74,9 +75,8 @@ static bool fits(const rm_side *side, size_t width, size_t rows) {
   return extent <= range.bytes - (side->base - range.base);
 }
 
-CUresult rm_copy(const rm_target *stream, rm_side to, rm_side from, size_t width, size_t rows,
-                 bool sync) {
-  if (!width || !rows) return CUDA_SUCCESS;
+static CUresult copy(const rm_target *stream, rm_side to, rm_side from, size_t width, size_t rows,
+                     bool sync) {
   if (!fits(&to, width, rows) || !fits(&from, width, rows)) return CUDA_ERROR_INVALID_VALUE;
   if (rows > 1 && to.pitch == width && from.pitch == width) width *= rows, rows = 1;
   rm_rows there = rows_of(&to, width, rows), here = rows_of(&from, width, rows);
@@ -84,6 +84,28 @@ CUresult rm_copy(const rm_target *stream, rm_side to, rm_side from, size_t width
   if (to.device) return rm_copy_in(stream, &to, &here, sync);
   if (from.device) return rm_copy_out(stream, &there, &from, sync);
   return copy_host(stream, &to, &from, width, rows);
+}
+
+static bool share(rm_side *side) {
+  bool shared = rm_shared_translate(&side->base);
+  side->device |= shared;
+  return shared;
+}
+
+/* Of shared memory, the device's copy is what other work sees in stream order. */
+static CUresult copy_shared(const rm_target *stream, rm_side to, rm_side from, size_t width,
+                            size_t rows, bool sync) {
+  bool filled = share(&to), used = share(&from);
+  CUresult status = filled || used ? rm_shared_flush(stream->context, false) : CUDA_SUCCESS;
+  if (!status) status = copy(stream, to, from, width, rows, sync);
+  return !status && (filled || sync) ? rm_shared_settle(stream->context, filled) : status;
+}
+
+CUresult rm_copy(const rm_target *stream, rm_side to, rm_side from, size_t width, size_t rows,
+                 bool sync) {
+  if (!width || !rows) return CUDA_SUCCESS;
+  return rm_shared_any() ? copy_shared(stream, to, from, width, rows, sync)
+                         : copy(stream, to, from, width, rows, sync);
 }
 
 static CUresult copy_line(CUstream handle, rm_side to, rm_side from, size_t bytes, bool sync) {

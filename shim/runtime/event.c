@@ -4,6 +4,7 @@
 #include "query.h"
 #include "thread.h"
 #include "session.h"
+#include "shared.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
 
@@ -97,6 +98,12 @@ static rm_progress *stream_of(const rm_event *event) {
                                                                                 : NULL;
 }
 
+/* What kernels before the record wrote to shared memory. */
+static CUresult fetch(const rm_event *event, uint64_t recorded) {
+  rm_progress *stream = stream_of(event);
+  return stream ? rm_shared_synced(event->context, stream, recorded) : CUDA_SUCCESS;
+}
+
 CUresult rm_cuEventQuery(CUevent handle) {
   rm_event *event;
   CUresult status = event_for(handle, &event);
@@ -104,7 +111,8 @@ CUresult rm_cuEventQuery(CUevent handle) {
   rm_progress *stream = stream_of(event);
   uint64_t done = stream ? __atomic_load_n(&stream->done, __ATOMIC_ACQUIRE) : 0;
   if (event->progress.work <= done) rm_progress_learned(&event->progress, done);
-  return rm_query(event->context, &event->progress, 0, event->object.id);
+  status = rm_query(event->context, &event->progress, 0, event->object.id);
+  return status ? status : fetch(event, event->progress.work);
 }
 
 CUresult rm_cuEventSynchronize(CUevent handle) {
@@ -121,5 +129,5 @@ CUresult rm_cuEventSynchronize(CUevent handle) {
   if (status) return status;
   rm_progress_learned(&event->progress, recorded);
   if (stream_of(event)) rm_progress_learned(event->stream, recorded);
-  return CUDA_SUCCESS;
+  return fetch(event, recorded);
 }

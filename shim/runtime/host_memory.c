@@ -4,9 +4,11 @@
 #include <sys/mman.h>
 
 #include "context.h"
+#include "memory.h"
 #include "pending.h"
 #include "ranges.h"
 #include "session.h"
+#include "shared.h"
 #include "thread.h"
 #include "../generated/local.h"
 
@@ -21,11 +23,21 @@ static CUresult current(rm_context **context) {
   return status || *context ? status : CUDA_ERROR_INVALID_CONTEXT;
 }
 
+/* At an address that the device has too. */
+static CUresult alloc_mapped(rm_context *context, void **out, size_t bytes, unsigned int flags) {
+  CUdeviceptr at;
+  rm_range as = {.bytes = bytes, .kind = RM_RANGE_HOST, .flags = flags, .context = context};
+  CUresult status = rm_memory_share(&as, &at);
+  if (!status) *out = (void *)(uintptr_t)at;
+  return status;
+}
+
 CUresult rm_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags) {
   rm_context *context;
   CUresult status = current(&context);
   if (status) return status;
   if (!out || !bytes || flags & ~(unsigned)ALLOC_FLAGS) return CUDA_ERROR_INVALID_VALUE;
+  if (flags & CU_MEMHOSTALLOC_DEVICEMAP) return alloc_mapped(context, out, bytes, flags);
   void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   rm_range range = {.base = (uint64_t)(uintptr_t)at,
@@ -41,20 +53,22 @@ CUresult rm_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags) {
   return CUDA_SUCCESS;
 }
 
-CUresult rm_cuMemAllocHost(void **out, size_t bytes) {
-  return rm_cuMemHostAlloc(out, bytes, CU_MEMHOSTALLOC_DEVICEMAP);
-}
+CUresult rm_cuMemAllocHost(void **out, size_t bytes) { return rm_cuMemHostAlloc(out, bytes, 0); }
 
 /* Copies that are under way still need the memory. */
 CUresult rm_cuMemFreeHost(void *at) {
   rm_range range;
   CUresult status = rm_in_callback() ? CUDA_ERROR_NOT_PERMITTED : rm_ready();
   if (status) return status;
-  if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_HOST, &range))
+  uint64_t base = (uint64_t)(uintptr_t)at;
+  if (!rm_range_find(base, &range) || range.base != base || range.kind != RM_RANGE_HOST)
     return CUDA_ERROR_INVALID_VALUE;
-  status = rm_pending_drain(at, range.bytes);
+  status = rm_memory_unshare(base);
+  if (!rm_range_remove(base, 1u << RM_RANGE_HOST, &range)) return CUDA_ERROR_INVALID_VALUE;
+  if (rm_is_device_address(base)) return status;
+  CUresult drained = rm_pending_drain(at, range.bytes);
   munmap(at, range.bytes);
-  return status;
+  return status ? status : drained;
 }
 
 CUresult rm_cuMemHostRegister(void *at, size_t bytes, unsigned int flags) {
@@ -76,9 +90,14 @@ CUresult rm_cuMemHostUnregister(void *at) {
   rm_range range;
   CUresult status = rm_in_callback() ? CUDA_ERROR_NOT_PERMITTED : rm_ready();
   if (status) return status;
-  if (!rm_range_remove((uint64_t)(uintptr_t)at, 1u << RM_RANGE_REGISTERED, &range))
+  uint64_t base = (uint64_t)(uintptr_t)at;
+  if (!rm_range_find(base, &range) || range.base != base || range.kind != RM_RANGE_REGISTERED)
     return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-  return rm_pending_drain(at, range.bytes);
+  status = rm_memory_unshare(base);
+  if (!rm_range_remove(base, 1u << RM_RANGE_REGISTERED, &range))
+    return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+  CUresult drained = rm_pending_drain(at, range.bytes);
+  return status ? status : drained;
 }
 
 static CUresult pinned_for(const void *at, const void *out, rm_range *range) {
@@ -89,14 +108,20 @@ static CUresult pinned_for(const void *at, const void *out, rm_range *range) {
   return CUDA_SUCCESS;
 }
 
-/* One address space, so it is the same address. Copies take it for what it is; a kernel that reads
- * through it fails on the engine with CUDA_ERROR_ILLEGAL_ADDRESS. */
+/* Memory that was asked for as mapped has one address; of other pinned memory the device gets a
+ * copy when the program first asks for its address there. */
 CUresult rm_cuMemHostGetDevicePointer(CUdeviceptr *out, void *at, unsigned int flags) {
   rm_range range;
   CUresult status = pinned_for(at, out, &range);
   if (status || flags) return status ? status : CUDA_ERROR_INVALID_VALUE;
-  *out = (CUdeviceptr)(uintptr_t)at;
-  return CUDA_SUCCESS;
+  uint64_t address = (uint64_t)(uintptr_t)at;
+  if (!rm_shared_translate(&address)) {
+    CUdeviceptr base;
+    status = rm_memory_mirror(range.context, range.base, range.bytes, &base);
+    if (!status) address = base + (address - range.base);
+  }
+  if (!status) *out = address;
+  return status;
 }
 
 CUresult rm_cuMemHostGetFlags(unsigned int *flags, void *at) {

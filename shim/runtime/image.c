@@ -118,8 +118,8 @@ CUresult rm_image_of(const void *pointer, size_t limit, rm_image *image) {
   if (!pointer || limit < sizeof magic)
     return pointer ? CUDA_ERROR_INVALID_IMAGE : CUDA_ERROR_INVALID_VALUE;
   memcpy(&magic, pointer, sizeof magic);
-  if (magic == WRAPPER_MAGIC)
-    return limit == SIZE_MAX ? unwrap(pointer, image) : CUDA_ERROR_INVALID_IMAGE;
+  image->wrapped = magic == WRAPPER_MAGIC;
+  if (image->wrapped) return limit == SIZE_MAX ? unwrap(pointer, image) : CUDA_ERROR_INVALID_IMAGE;
   image->bytes = pointer;
   image->size = plain_size(pointer, limit < SIZE_LIMIT ? limit : SIZE_LIMIT);
   return image->size ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;

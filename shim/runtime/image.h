@@ -12,8 +12,9 @@
 typedef struct rm_image {
   const void *bytes;
   size_t size;
-  bool linked; /* fatbins of a relocatable link, one after another */
-  void *owned; /* freed by rm_image_free: pieces that had to be put together */
+  bool linked;  /* fatbins of a relocatable link, one after another */
+  bool wrapped; /* it came in the wrapper that nvcc's code registers with the CUDA runtime */
+  void *owned;  /* freed by rm_image_free: pieces that had to be put together */
 } rm_image;
 
 /* Finds what the pointer leads to: ELF, fatbin, PTX, or a wrapper around fatbins (those of a

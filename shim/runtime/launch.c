@@ -5,11 +5,15 @@
 #include "launch.h"
 #include "progress.h"
 #include "session.h"
+#include "shared.h"
 #include "thread.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
 
 #define COOPERATIVE 1u
+/* cudaErrorInvalidConfiguration: the CUDA runtime hands on whatever code a launch returns, and its
+ * users know this one; callers of the driver API are told CUDA_ERROR_INVALID_VALUE. */
+#define RUNTIME_INVALID_CONFIGURATION ((CUresult)9)
 #define PACKED_MAX 65536u        /* bytes of packed parameters; CUDA allows 32,764 */
 #define SHARED_ALWAYS (48 << 10) /* bytes of shared memory that a kernel gets without asking */
 
@@ -107,7 +111,9 @@ static CUresult send(const rm_function *f, const CUlaunchConfig *c, const rm_tar
   if (attributes) memcpy(q + 1, c->attrs, attributes);
   pack(f, args, (char *)(q + 1) + attributes);
   /* Whether a cooperative grid fits is known to the device alone, and programs ask at once. */
-  return flags & COOPERATIVE ? rm_call_wait(&call, NULL, 0) : rm_call_post(&call);
+  status = flags & COOPERATIVE ? rm_call_wait(&call, NULL, 0) : rm_call_post(&call);
+  if (rm_shared_any()) rm_shared_written(stream->context, stream->progress);
+  return status;
 }
 
 /* What the program may ask of this kernel, so that a launch beyond it fails at once. */
@@ -134,8 +140,9 @@ static CUresult launch(const CUlaunchConfig *c, CUfunction handle, void **each, 
   if (!status) status = rm_launch_attributes(c->attrs, c->numAttrs, &flags);
   if (status) return status;
   if (!fits(c, rm_session.devices[stream.context->device].attributes))
-    return CUDA_ERROR_INVALID_VALUE;
+    return f->module->of_runtime ? RUNTIME_INVALID_CONFIGURATION : CUDA_ERROR_INVALID_VALUE;
   status = allowed(c, f);
+  if (!status && rm_shared_any()) status = rm_shared_flush(stream.context, true);
   return status ? status : send(f, c, &stream, &args, flags);
 }
 

@@ -202,11 +202,9 @@ CUresult rm_cuLibraryGetGlobal(CUdeviceptr *out, size_t *bytes, CUlibrary handle
   return status ? status : rm_global_named(module, name, out, bytes);
 }
 
-/* There is no managed memory, so no library has a managed variable. */
 CUresult rm_cuLibraryGetManaged(CUdeviceptr *out, size_t *bytes, CUlibrary handle,
                                 const char *name) {
   rm_module *module;
-  (void)out, (void)bytes;
   CUresult status = library_for(handle, name, &module);
-  return status ? status : CUDA_ERROR_NOT_FOUND;
+  return status ? status : rm_managed_named(module, name, out, bytes);
 }

@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "blake2b.h"
+#include "context.h"
 #include "copy.h"
 #include "modules.h"
 #include "ranges.h"
 #include "session.h"
+#include "shared.h"
 #include "thread.h"
 #include "../generated/records.h"
 
@@ -82,6 +84,7 @@ CUresult rm_module_load(const rm_image *image, rm_context *context, bool library
   rm_module *module = rm_object_new(RM_MODULE);
   if (!module) return CUDA_ERROR_OUT_OF_MEMORY;
   module->library = library;
+  module->of_runtime = library && image->wrapped;
   module->context = library ? NULL : context;
   CUresult status = load(module, context, image);
   if (status)
@@ -105,6 +108,7 @@ CUresult rm_module_unload(rm_module *module) {
 
 void rm_module_forget(rm_module *module) {
   rm_range_forget_owner(module);
+  if (rm_shared_any()) rm_shared_forget_owner(module);
   for (rm_function *f = module->functions, *next; f; f = next) {
     next = f->next;
     rm_function_forget(f);
@@ -115,27 +119,53 @@ void rm_module_forget(rm_module *module) {
 
 /* ---- variables */
 
-CUresult rm_global_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes) {
+static CUresult ask_address(const rm_module *module, rm_context *context, uint16_t op,
+                            const char *name, rm_a_global_get *answer) {
   rm_call call;
-  rm_a_global_get answer;
   size_t n = strlen(name);
-  rm_context *context = module->library ? rm_context_current() : module->context;
-  if (!context) return CUDA_ERROR_INVALID_CONTEXT;
-  CUresult status =
-      rm_call_begin_on(&call, context, RM_CALL_global_get, (uint32_t)(sizeof(rm_q_global_get) + n));
+  CUresult status = rm_call_begin_on(&call, context, op, (uint32_t)(sizeof(rm_q_global_get) + n));
   if (status) return status;
   rm_q_global_get *q = call.body;
   q->module = module->object.id;
   memcpy(q + 1, name, n);
-  status = rm_call_wait(&call, &answer, sizeof answer);
-  if (status) return status;
-  rm_range range = {.base = answer.ptr,
-                    .bytes = answer.bytes,
-                    .kind = RM_RANGE_GLOBAL,
+  return rm_call_wait(&call, answer, sizeof *answer);
+}
+
+static void note(rm_module *module, rm_context *context, enum rm_range_kind kind,
+                 const rm_a_global_get *answer, CUdeviceptr *out, size_t *bytes) {
+  rm_range range = {.base = answer->ptr,
+                    .bytes = answer->bytes,
+                    .kind = kind,
                     .context = context,
                     .owner = module};
   rm_range_add(&range);
-  if (out) *out = answer.ptr;
-  if (bytes) *bytes = answer.bytes;
-  return CUDA_SUCCESS;
+  if (out) *out = answer->ptr;
+  if (bytes) *bytes = answer->bytes;
+}
+
+CUresult rm_global_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes) {
+  rm_a_global_get answer;
+  rm_context *context = module->library ? rm_context_current() : module->context;
+  if (!context) return CUDA_ERROR_INVALID_CONTEXT;
+  CUresult status = ask_address(module, context, RM_CALL_global_get, name, &answer);
+  if (!status) note(module, context, RM_RANGE_GLOBAL, &answer, out, bytes);
+  return status;
+}
+
+_Static_assert(sizeof(rm_q_managed_get) == sizeof(rm_q_global_get), "managed_get is global_get");
+_Static_assert(sizeof(rm_a_managed_get) == sizeof(rm_a_global_get), "managed_get is global_get");
+
+CUresult rm_managed_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes) {
+  rm_a_global_get answer;
+  uint64_t known;
+  rm_context *context = rm_context_current();
+  if (!context) context = rm_context_primary(0);
+  if (!context) return CUDA_ERROR_OUT_OF_MEMORY;
+  CUresult status = ask_address(module, context, RM_CALL_managed_get, name, &answer);
+  if (status) return status;
+  known = answer.ptr;
+  if (!rm_shared_any() || !rm_shared_translate(&known))
+    status = rm_shared_add_variable(context, module, answer.ptr, answer.bytes);
+  if (!status) note(module, context, RM_RANGE_MANAGED, &answer, out, bytes);
+  return status;
 }

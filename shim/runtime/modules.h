@@ -21,6 +21,8 @@ CUresult rm_function_named(rm_module *module, const char *name, rm_function **ou
 CUresult rm_function_list(rm_module *module, rm_function **out, uint32_t capacity, uint32_t *count);
 void rm_function_forget(rm_function *function);
 
+/* A library's managed variable, usable here at the address it has there. Waits. */
+CUresult rm_managed_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes);
 /* A module's variable. Waits. */
 CUresult rm_global_named(rm_module *module, const char *name, CUdeviceptr *out, size_t *bytes);
 

@@ -42,9 +42,10 @@ struct rm_context {
   uint32_t flags;
   uint32_t references; /* primary: retains not released yet */
   uint32_t version;
-  int32_t sticky;     /* failure that every call on it returns */
-  rm_progress legacy; /* of the legacy default stream */
-  uint64_t synced;    /* all its work with a stamp up to this is complete */
+  int32_t sticky;          /* failure that every call on it returns */
+  rm_progress legacy;      /* of the legacy default stream */
+  uint64_t synced;         /* all its work with a stamp up to this is complete */
+  struct rm_stream *mover; /* carries shared memory up and down; NULL until it is needed */
 };
 
 typedef struct rm_stream {
@@ -69,6 +70,7 @@ typedef struct rm_function rm_function;
 typedef struct rm_module {
   rm_object object;
   bool library;
+  bool of_runtime;        /* loaded by the CUDA runtime, for nvcc's own launches */
   rm_context *context;    /* of a module; NULL for a library */
   rm_function *functions; /* those looked up, linked through rm_function.next */
   void *listing;          /* what module_load told of its functions */

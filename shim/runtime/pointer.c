@@ -3,6 +3,7 @@
 
 #include "ranges.h"
 #include "session.h"
+#include "shared.h"
 #include "../generated/local.h"
 
 /* Writes a value of the attribute's size; all are fixed by the driver API's documentation. */
@@ -20,9 +21,11 @@ static CUresult attribute_of(void *data, CUpointer_attribute attribute, uint64_t
   case CU_POINTER_ATTRIBUTE_CONTEXT: PUT(CUcontext, (void *)r->context);
   case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
     PUT(unsigned, pinned ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE);
-  case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: PUT(CUdeviceptr, address);
+  case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+    rm_shared_translate(&address);
+    PUT(CUdeviceptr, address);
   case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-    if (!pinned) return CUDA_ERROR_INVALID_VALUE;
+    if (!pinned && r->kind != RM_RANGE_MANAGED) return CUDA_ERROR_INVALID_VALUE;
     PUT(uint64_t, address);
   case CU_POINTER_ATTRIBUTE_BUFFER_ID: PUT(unsigned long long, r->id);
   case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: PUT(unsigned long long, r->id);
@@ -38,8 +41,8 @@ static CUresult attribute_of(void *data, CUpointer_attribute attribute, uint64_t
   case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
   case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
   case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-  case CU_POINTER_ATTRIBUTE_IS_MANAGED:
   case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE: PUT(int, 0);
+  case CU_POINTER_ATTRIBUTE_IS_MANAGED: PUT(int, r->kind == RM_RANGE_MANAGED);
   case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: PUT(unsigned long long, 0);
   case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return CUDA_ERROR_NOT_SUPPORTED;
   default: return CUDA_ERROR_INVALID_VALUE;

@@ -89,9 +89,13 @@ void rm_range_forget(const rm_context *context) {
   pthread_mutex_unlock(&lock);
 }
 
+static bool of_module(const rm_range *range) {
+  return range->kind == RM_RANGE_GLOBAL || range->kind == RM_RANGE_MANAGED;
+}
+
 void rm_range_forget_owner(const void *owner) {
   pthread_mutex_lock(&lock);
   for (size_t i = count; i-- > 0;)
-    if (ranges[i].owner == owner && ranges[i].kind == RM_RANGE_GLOBAL) remove_at(i);
+    if (ranges[i].owner == owner && of_module(&ranges[i])) remove_at(i);
   pthread_mutex_unlock(&lock);
 }

@@ -8,6 +8,7 @@
 
 enum rm_range_kind {
   RM_RANGE_DEVICE,     /* device memory from an allocation call */
+  RM_RANGE_MANAGED,    /* device memory that the host uses at the same address */
   RM_RANGE_GLOBAL,     /* a module's variable; its address may be anything */
   RM_RANGE_HOST,       /* pinned memory allocated here */
   RM_RANGE_REGISTERED, /* the program's own memory, pinned */

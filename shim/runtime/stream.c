@@ -4,7 +4,9 @@
 #include "progress.h"
 #include "query.h"
 #include "session.h"
+#include "shared.h"
 #include "stats.h"
+#include "stream.h"
 #include "thread.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
@@ -24,24 +26,28 @@ static CUresult post_create(const rm_stream *stream) {
   return rm_call_post(&call);
 }
 
-CUresult rm_cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int priority) {
-  CUresult status = rm_ready();
-  if (status) return status;
-  rm_context *context = rm_context_current();
-  if (!context) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!out || flags & ~(unsigned)CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
+CUresult rm_stream_new(rm_context *context, uint32_t flags, int priority, rm_stream **out) {
   rm_stream *stream = rm_object_new(RM_STREAM);
   if (!stream) return CUDA_ERROR_OUT_OF_MEMORY;
   rm_progress_new(&stream->progress);
   stream->context = context;
   stream->flags = flags;
   stream->priority = clamp_priority(priority);
-  status = post_create(stream);
+  CUresult status = post_create(stream);
   if (status)
     rm_object_free(stream);
   else
-    *out = (CUstream)stream;
+    *out = stream;
   return status;
+}
+
+CUresult rm_cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int priority) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  rm_context *context = rm_context_current();
+  if (!context) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!out || flags & ~(unsigned)CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
+  return rm_stream_new(context, flags, priority, (rm_stream **)out);
 }
 
 CUresult rm_cuStreamCreate(CUstream *out, unsigned int flags) {
@@ -77,15 +83,19 @@ CUresult rm_cuStreamSynchronize(CUstream handle) {
   ((rm_q_stream_sync *)call.body)->stream = target.id;
   uint64_t now = rm_progress_now();
   status = rm_call_wait(&call, NULL, 0);
-  if (!status) rm_progress_learned(target.progress, now);
-  return status;
+  if (status) return status;
+  rm_progress_learned(target.progress, now);
+  return rm_shared_synced(target.context, target.progress, now);
 }
 
 CUresult rm_cuStreamQuery(CUstream handle) {
   rm_target target;
   CUresult status = rm_ready();
   if (!status) status = rm_target_of(handle, &target);
-  return status ? status : rm_query(target.context, target.progress, target.id, 0);
+  if (status) return status;
+  uint64_t work = __atomic_load_n(&target.progress->work, __ATOMIC_RELAXED);
+  status = rm_query(target.context, target.progress, target.id, 0);
+  return status ? status : rm_shared_synced(target.context, target.progress, work);
 }
 
 /* ---- what is known here */

@@ -22,13 +22,7 @@ COMPILERS = 2  # at once: each takes a core and several hundred MiB
 
 # What does not hold yet, and why: (program, how it is run) -> reason. A program that passes nevertheless
 # fails the test, so that its line is removed.
-GEOMETRY = "a grid or block beyond the limits is cudaErrorInvalidValue, not cudaErrorInvalidConfiguration"
-KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    ("launch_configuration", "direct"): GEOMETRY,
-    ("launch_configuration", "remote"): GEOMETRY,
-    ("managed_memory", "remote"): "no managed memory through a server",
-    ("mapped_memory", "remote"): "host memory is said to be mapped, and kernels that use it fault",
-}
+KNOWN_FAULTS: dict[tuple[str, str], str] = {}
 
 
 def cases() -> list[object]:

@@ -195,6 +195,12 @@ static void frame_global_get(void) {
   print_operation(RM_CALL_global_get, &q, sizeof q);
 }
 
+static void frame_managed_get(void) {
+  rm_q_managed_get q = {0};
+  q.module = 0x807060504030201ull;
+  print_operation(RM_CALL_managed_get, &q, sizeof q);
+}
+
 static void frame_cuFuncSetCacheConfig(void) {
   static const uint8_t answer[] = {0};
   reply = answer;
@@ -520,6 +526,7 @@ int main(void) {
   frame_function_bind();
   frame_function_set();
   frame_global_get();
+  frame_managed_get();
   frame_cuFuncSetCacheConfig();
   frame_cuFuncSetSharedMemConfig();
   frame_cuFuncLoad();

@@ -305,6 +305,10 @@ CUresult rm_cuMemFree(__attribute__((unused)) CUdeviceptr dptr) { return CUDA_SU
 CUresult rm_cuMemAllocAsync(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t bytesize, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
 CUresult rm_cuMemAllocFromPoolAsync(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t bytesize, __attribute__((unused)) CUmemoryPool pool, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
 CUresult rm_cuMemFreeAsync(__attribute__((unused)) CUdeviceptr dptr, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemAllocManaged(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t bytesize, __attribute__((unused)) unsigned int flags) { return CUDA_SUCCESS; }
+CUresult rm_cuMemPrefetchAsync(__attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count, __attribute__((unused)) CUmemLocation location, __attribute__((unused)) unsigned int flags, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemAdvise(__attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count, __attribute__((unused)) CUmem_advise advice, __attribute__((unused)) CUmemLocation location) { return CUDA_SUCCESS; }
+CUresult rm_cuStreamAttachMemAsync(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUdeviceptr dptr, __attribute__((unused)) size_t length, __attribute__((unused)) unsigned int flags) { return CUDA_SUCCESS; }
 CUresult rm_cuMemGetAddressRange(__attribute__((unused)) CUdeviceptr *pbase, __attribute__((unused)) size_t *psize, __attribute__((unused)) CUdeviceptr dptr) { return CUDA_SUCCESS; }
 CUresult rm_cuMemAllocHost(__attribute__((unused)) void **pp, __attribute__((unused)) size_t bytesize) { return CUDA_SUCCESS; }
 CUresult rm_cuMemFreeHost(__attribute__((unused)) void *p) { return CUDA_SUCCESS; }

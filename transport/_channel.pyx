@@ -1,4 +1,4 @@
-# distutils: sources = transport/arrive.c transport/carrier.c transport/dial.c transport/fail.c transport/flat.c transport/futex.c transport/hello.c transport/offers.c transport/open.c transport/put.c transport/read.c transport/send.c transport/serve.c transport/stream.c transport/take.c transport/tcp.c transport/wait.c
+# distutils: sources = transport/arrive.c transport/carrier.c transport/dial.c transport/fail.c transport/flat.c transport/frames.c transport/futex.c transport/hello.c transport/offers.c transport/open.c transport/put.c transport/rdma.c transport/rdma_bulk.c transport/rdma_memory.c transport/rdma_port.c transport/rdma_setup.c transport/read.c transport/send.c transport/serve.c transport/share.c transport/shm.c transport/shm_files.c transport/shm_setup.c transport/stream.c transport/take.c transport/tcp.c transport/verbs.c transport/wait.c
 # cython: language_level=3
 """The channel for Python: tests, benchmarks and tools. Waits and transfers run without the GIL.
 

@@ -136,26 +136,36 @@ bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
     return rm_in_broken(ch, "bulk message of %zu bytes (limit %u)", n, RM_BULK_MAX);
   if (!window_ok(ch, kind))
     return rm_in_broken(ch, "more than %u bulk messages without credit", ch->bulk_window);
+  if (ch->rx.bulk_count == RM_BULK_COMING)
+    return rm_in_broken(ch, "more than %u bulk messages at once", RM_BULK_COMING);
   ch->rx.bulk_arrived[kind]++;
   if (ch->events.on_bulk) *where = ch->events.on_bulk(ch->user, tag, n);
   if (!*where && n)
     return rm_in_broken(ch, "bulk message of %zu bytes with unknown tag %u", n, tag);
-  ch->rx.bulk_under_way = true;
-  ch->rx.bulk_needed = !tag && rm_bulk_preceding(ch).alone;
-  ch->rx.bulk_tag = tag;
-  ch->rx.bulk_where = *where;
-  ch->rx.bulk_n = n;
+  if (!ch->rx.bulk_count || !ch->rx.bulk_needed)
+    ch->rx.bulk_needed = !tag && rm_bulk_preceding(ch).alone;
+  ch->rx.bulks[(ch->rx.bulk_first + ch->rx.bulk_count++) % RM_BULK_COMING] =
+      (struct rm_coming){tag, *where, n};
   return true;
 }
 
 bool rm_in_bulk_landed(rm_channel *ch) {
   struct rm_rx *rx = &ch->rx;
-  rx->bulk_under_way = false;
+  struct rm_coming *bulk = &rx->bulks[rx->bulk_first++ % RM_BULK_COMING];
+  rx->bulk_count--;
   rm_count(&rx->stats.bulk_received, 1);
-  if (ch->events.on_bulk_done)
-    ch->events.on_bulk_done(ch->user, rx->bulk_tag, rx->bulk_where, rx->bulk_n);
+  if (ch->events.on_bulk_done) ch->events.on_bulk_done(ch->user, bulk->tag, bulk->where, bulk->n);
   return true;
 }
+
+bool rm_in_records_wait(const rm_channel *ch) { return ch->rx.bulk_count && !ch->bulk_overlaps; }
+
+void rm_in_returned(rm_channel *ch, uint64_t count) {
+  rm_store_ordered(&ch->link->returned, count);
+  wake_credit_sleepers(ch);
+}
+
+void rm_in_nudge(rm_channel *ch) { rm_nudge(ch); }
 
 /* ---- notes */
 

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const rm_carrier rm_carrier_rdma;
+extern const rm_carrier rm_carrier_shm;
 extern const rm_carrier rm_carrier_tcp;
 
-const rm_carrier *const rm_carriers[] = {&rm_carrier_tcp, NULL};
+const rm_carrier *const rm_carriers[] = {&rm_carrier_shm, &rm_carrier_rdma, &rm_carrier_tcp, NULL};
 
 const rm_carrier *rm_carrier_named(const char *name) {
   const rm_carrier *const *one = rm_carriers;

@@ -52,6 +52,7 @@ typedef struct rm_options {
   uint32_t silence_ms;  /* keepalive: silence after which the peer counts as dead; 0 = 30,000 */
   uint32_t spin_us;     /* how long a wait spins before it sleeps; UINT32_MAX = default (50) */
   bool service;         /* start flusher and service threads (client side) */
+  bool bulk_overlaps;   /* a record may be seen before bulk messages sent ahead of it have landed */
   const char *peer;     /* who is there, for error lines: "host:port"; copied; NULL = "peer" */
 } rm_options;
 
@@ -105,6 +106,22 @@ int rm_flush(rm_channel *ch);
 /* Sends one bulk message from this thread, after all that is committed; waits for bulk credit.
  * The bytes may be changed once it returns. 0 or an error (-EMSGSIZE beyond RM_BULK_MAX). */
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
+/* As rm_bulk, but the bytes must stay as they are until rm_bulk_returned says so: over a link that
+ * lets the peer take them from where they lie (rm_register) it does not wait for that. */
+int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
+/* Waits until the peer has taken all that was lent up to now. 0 or an error. */
+int rm_bulk_returned(rm_channel *ch);
+/* Makes memory known to the link's device, so that bulk messages from and to it are not copied, for
+ * as long as it lasts. Not needed for correctness: 0, or -errno where it will be copied (-ENOMEM:
+ * too much is locked). Never needed twice for the same bytes. */
+int rm_register(rm_channel *ch, void *at, size_t n);
+/* Ends that, for the very range that was registered, when nothing under way needs it any more. */
+void rm_deregister(rm_channel *ch, void *at, size_t n);
+/* Tells that [at, at + n) is a shared mapping of fd's bytes from offset on, which a peer on this host
+ * may map too: bulk messages from and to it are then copied once. It gets the whole file, and may
+ * write it. fd < 0: no longer. Not needed for correctness: 0, or -errno where nothing comes of it.
+ * Once per stretch of memory, not per copy. Any thread. */
+int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset);
 /* 0 or an error; -EAGAIN only on the reading thread, when too many wait to be sent. */
 int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);
 /* In on_bulk and on_bulk_done of a message of tag 0: the record that it was sent behind. `from` and
@@ -159,6 +176,8 @@ void rm_poll(rm_channel *ch);
 typedef struct rm_traffic {
   uint64_t records_sent, records_received, bytes_sent, bytes_received;
   uint64_t bulk_sent, bulk_received, sends, recvs, waits, credit_waits;
+  uint64_t bulk_copied,
+      bulk_direct; /* bytes of bulk messages, where the link may copy: see link.h */
 } rm_traffic;
 void rm_channel_stats(rm_channel *ch, rm_traffic *out);
 

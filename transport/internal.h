@@ -41,6 +41,12 @@ struct rm_tx {
   rm_traffic stats;
 };
 
+struct rm_coming { /* a bulk message under way */
+  uint32_t tag;
+  void *where;
+  size_t n;
+};
+
 struct rm_rx {
   uint8_t *ring;
   uint64_t coming;       /* end of the record frame under way */
@@ -49,11 +55,9 @@ struct rm_rx {
   const rm_record *last; /* of them, pads aside */
   uint64_t last_from;    /* end of the one before it */
   uint64_t last_to;
-  uint32_t bulk_tag; /* the bulk message under way */
-  bool bulk_under_way;
-  bool bulk_needed; /* the consumer has nothing to do until it is there */
-  void *bulk_where;
-  size_t bulk_n;
+  struct rm_coming bulks[RM_BULK_COMING]; /* messages under way, the oldest at bulk_first */
+  uint32_t bulk_first, bulk_count;
+  bool bulk_needed; /* the consumer has nothing to do until the oldest is there */
   uint32_t bulk_arrived[2];
   uint32_t peer_ring_released;
   rm_traffic stats;
@@ -74,6 +78,8 @@ struct rm_channel {
   uint64_t ring_bytes, mask;
   uint32_t record_max, bulk_window, silence_ms, tick_ms, spin_us;
   bool flushes; /* has a flusher thread */
+  bool bulk_overlaps;
+  bool own_rings[2]; /* mapped here: sending, receiving */
   char peer[128];
   pthread_t flusher, service;
 
@@ -104,7 +110,8 @@ struct rm_channel {
 
   RM_OWN_LINE struct rm_rx rx;
   RM_OWN_LINE uint64_t ready; /* end of records handed to the consumer: rx.parsed, published */
-  uint64_t heard_ms;          /* when the peer was last heard of */
+  rm_word heard;              /* the peer was heard of since it was last checked, */
+  uint64_t heard_ms;          /* or when that was, as it was checked: reading clocks is not free */
   uint64_t asked_ms;          /* when it was last pinged */
 
   RM_OWN_LINE uint64_t released; /* records given free by the consumer */

@@ -71,12 +71,15 @@ typedef struct rm_link_ops {
   /* Registers memory with the link's device, or ends that, once nothing under way needs it. NULL:
    * the link has no use for it. Any thread. 0, or -errno: it will be copied. */
   int (*memory)(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
+  /* rm_share; NULL: the link has no use for it. Any thread. */
+  int (*share)(rm_link *link, void *at, size_t n, int fd, uint64_t offset);
 } rm_link_ops;
 
 struct rm_link {
   const rm_link_ops *ops;
   uint64_t bytes_sent; /* kept by the link, headers included */
-  /* Of bulk messages: bytes that the CPU copied, and those that left or reached their own memory. */
+  /* Of bulk messages: bytes that the CPU copied, and those that left or reached their own memory.
+   */
   uint64_t bulk_copied, bulk_direct;
   /* Bulk messages whose bytes the peer still takes from where they lie: sent so, and done with. */
   uint64_t lent, returned;
@@ -106,7 +109,8 @@ bool rm_in_records_landed(rm_channel *ch, size_t n);
  * once, up to RM_BULK_COMING; they land in the order in which they were announced. */
 bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where);
 bool rm_in_bulk_landed(rm_channel *ch);
-/* Bulk messages are coming, and records sent behind them must not be handed in before they landed. */
+/* Bulk messages are coming, and records sent behind them must not be handed in before they landed.
+ */
 bool rm_in_records_wait(const rm_channel *ch);
 /* So many bulk messages in all whose bytes the peer has taken from this side's memory. */
 void rm_in_returned(rm_channel *ch, uint64_t count);

@@ -32,6 +32,7 @@ static void take_options(rm_channel *ch, const rm_options *o) {
   ch->bulk_window = o->bulk_window ? o->bulk_window : RM_BULK_WINDOW;
   ch->silence_ms = rm_silence_ms(o);
   ch->tick_ms = ch->silence_ms / RM_TICKS_PER_SILENCE;
+  ch->bulk_overlaps = o->bulk_overlaps;
   ch->spin_us = o->spin_us == UINT32_MAX ? RM_SPIN_US : o->spin_us;
   snprintf(ch->peer, sizeof ch->peer, "%s", o->peer ? o->peer : "peer");
 }
@@ -42,8 +43,10 @@ static void *map_ring(size_t bytes) {
 }
 
 static bool map_rings(rm_channel *ch) {
-  ch->put.ring = map_ring(ch->ring_bytes);
-  ch->rx.ring = map_ring(ch->ring_bytes);
+  ch->own_rings[0] = !ch->link->send_ring;
+  ch->own_rings[1] = !ch->link->receive_ring;
+  ch->put.ring = ch->own_rings[0] ? map_ring(ch->ring_bytes) : ch->link->send_ring;
+  ch->rx.ring = ch->own_rings[1] ? map_ring(ch->ring_bytes) : ch->link->receive_ring;
   return ch->put.ring && ch->rx.ring;
 }
 
@@ -79,8 +82,8 @@ static bool start_threads(rm_channel *ch) {
 }
 
 static void free_memory(rm_channel *ch) {
-  if (ch->put.ring) munmap(ch->put.ring, ch->ring_bytes);
-  if (ch->rx.ring) munmap(ch->rx.ring, ch->ring_bytes);
+  if (ch->own_rings[0] && ch->put.ring) munmap(ch->put.ring, ch->ring_bytes);
+  if (ch->own_rings[1] && ch->rx.ring) munmap(ch->rx.ring, ch->ring_bytes);
   free(ch);
 }
 
@@ -180,5 +183,7 @@ void rm_channel_stats(rm_channel *ch, rm_traffic *out) {
       .recvs = rm_load(&ch->rx.stats.recvs),
       .waits = rm_load(&ch->waits),
       .credit_waits = rm_load(&ch->credit_waits),
+      .bulk_copied = rm_load(&ch->link->bulk_copied),
+      .bulk_direct = rm_load(&ch->link->bulk_direct),
   };
 }

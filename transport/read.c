@@ -16,7 +16,7 @@ bool rm_read_take(rm_channel *ch) {
 }
 
 void rm_read_leave(rm_channel *ch) {
-  bool half = ch->rx.landed != ch->rx.coming || ch->rx.bulk_under_way;
+  bool half = ch->rx.landed != ch->rx.coming || ch->rx.bulk_count;
   reading = NULL;
   rm_store_ordered(&ch->reader, 0);
   if (!rm_wake_next_leader(ch)) rm_service_wake_if_due(ch, half);
@@ -37,6 +37,10 @@ static void ask_if_alive(rm_channel *ch, uint64_t now) {
 /* A peer counts as dead only when it was asked and had time to answer: this process may have been
  * stopped itself. */
 void rm_check_silence(rm_channel *ch) {
+  if (rm_load(&ch->heard) && rm_swap(&ch->heard, 0)) {
+    rm_store(&ch->heard_ms, rm_now_ms());
+    return;
+  }
   uint64_t heard = rm_load(&ch->heard_ms), asked = rm_load(&ch->asked_ms), now = rm_now_ms();
   uint64_t third = ch->silence_ms / 3;
   if (now < heard + third) return;
@@ -71,7 +75,7 @@ long rm_read_some(rm_channel *ch, bool sleep) {
   }
   long n = ch->link->ops->receive(ch->link, ch, sleep);
   if (rm_likely(n > 0)) {
-    rm_store(&ch->heard_ms, rm_now_ms());
+    if (!rm_load(&ch->heard)) rm_store(&ch->heard, 1);
     rm_count(&ch->rx.stats.recvs, 1);
     rm_count(&ch->rx.stats.bytes_received, (uint64_t)n);
   } else if (n != -EAGAIN && !rm_ended(ch)) {

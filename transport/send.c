@@ -98,7 +98,8 @@ static unsigned gather(rm_channel *ch, rm_parcel *parcels) {
     take_notes(ch, parcels, &count);
   }
   if (ch->tx.sent != head) take_records(ch, parcels, &count, head);
-  if (!count && rm_credit_due(ch)) parcels[count++] = (rm_parcel){.kind = RM_PARCEL_CREDIT};
+  if (!count && (rm_credit_due(ch) || rm_load(&ch->link->due)))
+    parcels[count++] = (rm_parcel){.kind = RM_PARCEL_CREDIT};
   return count;
 }
 
@@ -148,7 +149,7 @@ static int see_through(rm_channel *ch, int error, bool blocks) {
   while (error == -EAGAIN && blocks && !rm_ended(ch)) {
     wait_writable(ch);
     error = ch->link->ops->resume(ch->link);
-    if (error == 0) rm_store(&ch->heard_ms, rm_now_ms()); /* the peer took bytes: it lives */
+    if (error == 0) rm_store(&ch->heard, 1); /* the peer took bytes: it lives */
   }
   set_held(ch, error == -EAGAIN);
   if (error == -EPIPE || error == -ECONNRESET) return read_out(ch, error);
@@ -245,15 +246,57 @@ static int send_bulk_locked(rm_channel *ch, uint32_t tag, const void *bytes, siz
   return send_parcels(ch, &parcel, 1, true);
 }
 
-int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+/* *lent: how many messages had been lent then. */
+static int send_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, uint64_t *lent) {
   if (n > RM_BULK_MAX) return -EMSGSIZE;
   int error = wait_bulk_credit(ch, tag != 0);
   if (error) return error;
   pthread_mutex_lock(&ch->tx.lock);
   error = send_bulk_locked(ch, tag, bytes, n);
+  *lent = rm_load(&ch->link->lent);
   pthread_mutex_unlock(&ch->tx.lock);
   if (rm_load_ordered(&ch->work)) after_unlock(ch);
   return error;
+}
+
+static bool returned(rm_channel *ch, uint64_t lent) {
+  return rm_load_ordered(&ch->link->returned) >= lent || rm_ended(ch);
+}
+
+/* Looks for itself first: the answer is a round trip away. */
+static int wait_returned(rm_channel *ch, uint64_t lent) {
+  if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
+  uint64_t end = rm_now_us() + ch->spin_us;
+  do {
+    rm_poll(ch);
+    if (!returned(ch, lent)) sched_yield();
+  } while (!returned(ch, lent) && rm_now_us() < end);
+  while (!returned(ch, lent)) {
+    uint32_t turn = rm_load_ordered(&ch->credit_turn);
+    if (!returned(ch, lent) && rm_drain(ch, true) == 0) rm_credit_sleep(ch, turn);
+  }
+  return rm_load(&ch->error);
+}
+
+int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+  uint64_t lent = 0;
+  int error = send_bulk(ch, tag, bytes, n, &lent);
+  return error ? error : wait_returned(ch, lent);
+}
+
+int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+  uint64_t lent;
+  return send_bulk(ch, tag, bytes, n, &lent);
+}
+
+int rm_bulk_returned(rm_channel *ch) { return wait_returned(ch, rm_load(&ch->link->lent)); }
+
+int rm_register(rm_channel *ch, void *at, size_t n) {
+  return ch->link->ops->memory ? ch->link->ops->memory(ch->link, ch, at, n, true) : 0;
+}
+
+void rm_deregister(rm_channel *ch, void *at, size_t n) {
+  if (ch->link->ops->memory) ch->link->ops->memory(ch->link, ch, at, n, false);
 }
 
 /* ---- notes */

@@ -70,6 +70,49 @@
 /* How long what a dead connection still holds is waited for, when sending over it has failed. */
 #define RM_READ_OUT_MS 1000u
 
+/* rdma: receives posted for the peer's immediates, and how many are posted anew at once. A batch
+ * takes one or two, so that the peer's flusher may be some 100 batches ahead. */
+#define RM_RDMA_RECEIVES 256u
+#define RM_RDMA_REPOST 32u
+/* Receives that only credit may use: without, two sides that have used up all could not say so. */
+#define RM_RDMA_RESERVE 2u
+/* One send in so many work requests asks for a completion. */
+#define RM_RDMA_SIGNAL 64u
+/* Bytes that travel inside a work request: a call and its header, or a notice. */
+#define RM_RDMA_INLINE 192u
+/* Bulk messages up to this size are written into the peer's box and copied there: reading them
+ * would cost a round trip more. Beyond, the copy is dearer. */
+#define RM_RDMA_BOX_SLOT (8u << 10)
+/* Bulk messages read from the peer at a time; devices allow 16. */
+#define RM_RDMA_READS 16u
+/* Pieces of RM_BULK_MAX through which memory passes that is not registered, each way: one is
+ * filled while another is under way. */
+#define RM_RDMA_STAGE 2u
+/* Connection parameters: 4.096 us * 2^14 = 67 ms until a packet is sent again, six times (seven
+ * never ends on Soft-RoCE). */
+#define RM_RDMA_TIMEOUT 14
+#define RM_RDMA_RETRIES 6
+/* After the lifeline ended: how long what the peer still sent may take. */
+#define RM_RDMA_LINGER_MS 100u
+
+/* Each stream of frames in shared memory: what both processors' caches hold. */
+#define RM_SHM_STREAM (256u << 10)
+
+/* Bulk messages from this size on are copied once, from or to where they belong: below, a second
+ * copy costs less than the question. */
+#define RM_SHM_PLACED_LEAST (16u << 10)
+
+/* Looks at shared memory, some 15 ns apart, before a processor is offered to others: a peer on
+ * another one answers within a microsecond. */
+#define RM_SHM_LOOKS 64u
+
+/* A sender looks this long for the end of a copy of 1 MiB: longer than it takes, since a wake would
+ * take as long. */
+#define RM_SHM_COPY_US 400
+
+/* Datagrams of others that are passed over while the server's is looked for. */
+#define RM_SHM_STRANGERS 16
+
 /* Reaching a server and being granted a session: a server that makes a worker process and a device
  * context for it answers within seconds. */
 #define RM_HELLO_MS 20000

@@ -55,15 +55,25 @@ static int sleep_limit(rm_channel *ch, uint64_t deadline_us) {
   return left < ch->tick_ms ? (int)left : (int)ch->tick_ms;
 }
 
+/* Asked now and then: where a clock is read by a system call, each look would cost two of them. */
+static bool spun_enough(rm_channel *ch, uint64_t *end) {
+  uint64_t now = rm_now_us();
+  if (!*end) *end = now + ch->spin_us;
+  return now >= *end;
+}
+
 /* Yielding lets a peer on this processor answer, and costs little where it has another. Sometimes
  * the scheduler hands a yielded processor to no one, and the peer only runs once this thread
  * sleeps: so looking is left out for a few waits after it was in vain. */
 static void spin(rm_channel *ch, rm_waiter *w) {
   if (ch->spin_rest && ch->spin_rest--) return;
-  uint64_t end = rm_now_us() + ch->spin_us;
+  uint64_t end = 0;
   bool found;
-  while (!(found = over(ch, w)) && rm_now_us() < end)
-    if (rm_read_some(ch, false) == -EAGAIN) sched_yield();
+  for (unsigned vain = 0; !(found = over(ch, w)); vain++) {
+    if (rm_read_some(ch, false) != -EAGAIN) continue;
+    sched_yield();
+    if (vain % RM_SPIN_LOOKS == RM_SPIN_LOOKS - 1 && spun_enough(ch, &end)) break;
+  }
   bool more = ch->spin_vain < RM_SPIN_VAIN_MAX;
   ch->spin_vain = found ? 0 : ch->spin_vain + more;
   ch->spin_rest = (1u << ch->spin_vain) - 1;
@@ -82,7 +92,7 @@ static bool lead_once(rm_channel *ch, uint64_t deadline_us) {
 /* A consumer that was woken for a record whose payload is under way reads on: it would only wait
  * for another thread to take the reading over. */
 static bool lacks_payload(rm_channel *ch, rm_waiter *w) {
-  return w == &ch->consumer && ch->rx.bulk_under_way && ch->rx.bulk_needed && !rm_ended(ch);
+  return w == &ch->consumer && ch->rx.bulk_count && ch->rx.bulk_needed && !rm_ended(ch);
 }
 
 /* Reads for everyone until w is woken. */

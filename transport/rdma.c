@@ -1,0 +1,460 @@
+/* rdma.c: the link over RDMA verbs: sending, receiving, sleeping. Every parcel
+ * is one or two linked work requests, every send one doorbell; nothing is
+ * copied here but what came in for the ring: the peer can write the landing
+ * ring at any time, and what was checked must not change. Must not know: how
+ * the pairs were made, where bulk messages lie. */
+#include "rdma.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "internal.h"
+
+static void batch_add(rm_rdma *r, int opcode, const void *from, uint32_t n, uint64_t to,
+                      uint32_t key, uint32_t imm) {
+  unsigned i = r->out.wr_count++;
+  struct ibv_send_wr *wr = &r->out.wr[i];
+  r->out.sge[i] = (struct ibv_sge){(uintptr_t)from, n, r->own_mr->lkey};
+  wr->wr_id = ++r->out.wrs;
+  wr->next = NULL;
+  wr->sg_list = &r->out.sge[i];
+  wr->num_sge = 1;
+  wr->opcode = opcode;
+  wr->send_flags = n <= r->inline_max ? IBV_SEND_INLINE : 0;
+  wr->imm_data = imm;
+  wr->rdma.remote_addr = to;
+  wr->rdma.rkey = key;
+  if (i) r->out.wr[i - 1].next = wr;
+}
+
+void rm_rdma_add_write(rm_rdma *r, const void *from, uint32_t n, uint64_t to, uint32_t key) {
+  batch_add(r, IBV_WR_RDMA_WRITE, from, n, to, key, 0);
+}
+
+/* ---- credit that goes out */
+
+/* What the peer has not been told. `taken` may be told in parts. */
+static rm_brief news(rm_rdma *r, uint32_t n) {
+  const rm_credit *now = &r->out.credit, *told = &r->out.told;
+  uint32_t taken = rm_load(&r->taken) - r->out.told_taken;
+  return (rm_brief){
+      n,
+      now->ring - told->ring,
+      {(uint8_t)(now->bulk[0] - told->bulk[0]), (uint8_t)(now->bulk[1] - told->bulk[1])},
+      taken < 7 ? taken : 7};
+}
+
+static void note_told(rm_rdma *r, uint32_t taken) {
+  r->out.told = r->out.credit;
+  rm_store(&r->out.told_taken, taken);
+}
+
+/* The next notice, in this side's copy of the peer's box. */
+rm_notice *rm_rdma_notice(rm_rdma *r, uint8_t kind) {
+  rm_notice *notice = (rm_notice *)(r->box_out + rm_box_notice(r->out.count, r->theirs.receives));
+  rm_store_ordered(&r->base.due, 0); /* before the counters are read */
+  uint32_t taken = rm_load(&r->taken);
+  memset(notice, 0, RM_NOTICE_HEAD);
+  notice->kind = kind;
+  notice->bulk[0] = r->out.credit.bulk[0];
+  notice->bulk[1] = r->out.credit.bulk[1];
+  notice->ring = r->out.credit.ring;
+  notice->taken = taken;
+  notice->fetched = rm_load_ordered(&r->fetched);
+  note_told(r, taken);
+  return notice;
+}
+
+void rm_rdma_add_notice(rm_rdma *r, uint32_t payload) {
+  uint64_t place = rm_box_notice(r->out.count, r->theirs.receives);
+  batch_add(r, IBV_WR_RDMA_WRITE_WITH_IMM, r->box_out + place, RM_NOTICE_HEAD + payload,
+            r->theirs.box_at + place, r->theirs.box_key, htonl(rm_imm_notice(r->out.count)));
+  rm_store(&r->out.count, r->out.count + 1);
+}
+
+/* ---- parcels */
+
+static void add_records(rm_rdma *r, const rm_parcel *parcel) {
+  uint64_t to = r->theirs.ring_at + (r->out.ring_at & (r->theirs.ring_bytes - 1));
+  uint32_t n = (uint32_t)parcel->n;
+  rm_brief brief = news(r, n);
+  r->out.ring_at += n;
+  if (rm_likely(rm_brief_fits(&brief) && !rm_load(&r->base.due))) {
+    batch_add(r, IBV_WR_RDMA_WRITE_WITH_IMM, parcel->bytes, n, to, r->theirs.ring_key,
+              htonl(rm_imm_records(r->out.count, &brief)));
+    rm_store(&r->out.count, r->out.count + 1);
+    note_told(r, r->out.told_taken + brief.taken);
+    return;
+  }
+  rm_rdma_add_write(r, parcel->bytes, n, to, r->theirs.ring_key);
+  rm_rdma_notice(r, RM_NOTICE_RECORDS)->n = n;
+  rm_rdma_add_notice(r, 0);
+}
+
+static void add_note(rm_rdma *r, const rm_parcel *parcel) {
+  rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_NOTE);
+  notice->note = (uint8_t)parcel->note;
+  notice->n = (uint32_t)parcel->n;
+  if (parcel->n) memcpy(notice->bytes, parcel->bytes, parcel->n);
+  rm_rdma_add_notice(r, notice->n);
+  r->out.bye |= parcel->note == RM_NOTE_BYE;
+}
+
+static int add_parcel(rm_rdma *r, const rm_parcel *parcel) {
+  switch (parcel->kind) {
+  case RM_PARCEL_RECORDS: add_records(r, parcel); return 0;
+  case RM_PARCEL_NOTE: add_note(r, parcel); return 0;
+  case RM_PARCEL_BULK: return rm_rdma_bulk_out(r, parcel);
+  default: rm_rdma_notice(r, RM_NOTICE_CREDIT), rm_rdma_add_notice(r, 0); return 0;
+  }
+}
+
+/* ---- sending */
+
+void rm_rdma_retire(rm_rdma *r) {
+  struct ibv_wc wc[16];
+  int n;
+  while ((n = rm_poll_cq(r->out_cq, 16, wc)) > 0)
+    for (int i = 0; i < n; i++) {
+      if (!wc[i].status)
+        r->out.wrs_done = wc[i].wr_id;
+      else if (wc[i].status != IBV_WC_WR_FLUSH_ERR && !rm_load(&r->failed))
+        rm_store_ordered(&r->failed, (uint32_t)wc[i].status);
+    }
+}
+
+/* Room for one more parcel: a receive at the peer, and two work requests. */
+static bool has_room(rm_rdma *r, const rm_parcel *parcel) {
+  uint32_t reserve = parcel->kind == RM_PARCEL_CREDIT ? 0 : RM_RDMA_RESERVE;
+  if (r->out.count - rm_load(&r->peer_taken) >= r->theirs.receives - reserve) return false;
+  if (rm_unlikely(r->out.wrs - r->out.wrs_done + 2 > r->depth)) rm_rdma_retire(r);
+  return r->out.wrs - r->out.wrs_done + 2 <= r->depth;
+}
+
+/* One doorbell for the batch; a completion is asked for now and then, to free
+ * the queue, and for a goodbye, which is to arrive before the pair goes. */
+static int ring_doorbell(rm_rdma *r) {
+  if (!r->out.wr_count) return 0;
+  struct ibv_send_wr *last = &r->out.wr[r->out.wr_count - 1];
+  last->send_flags |= IBV_SEND_SOLICITED;
+  if (r->out.bye || r->out.wrs - r->out.wrs_signalled >= RM_RDMA_SIGNAL) {
+    last->send_flags |= IBV_SEND_SIGNALED;
+    r->out.wrs_signalled = r->out.wrs;
+    r->out.signals++;
+  }
+  r->out.posts++;
+  r->out.wr_count = 0;
+  return -rm_post_send(r->ring_qp, r->out.wr);
+}
+
+static int keep_rest(rm_rdma *r, const rm_parcel *rest, unsigned count) {
+  memmove(r->out.rest, rest, count * sizeof *rest);
+  r->out.rest_count = count;
+  return count ? -EAGAIN : 0;
+}
+
+static int send_parcels(rm_rdma *r, const rm_parcel *parcels, unsigned count) {
+  unsigned i = 0;
+  uint32_t turn = rm_load_ordered(&r->turn);
+  uint64_t bytes = 0;
+  int error = 0;
+  if (rm_unlikely(rm_load(&r->stopping) || rm_load(&r->failed))) return -EPIPE;
+  while (i < count && !error) {
+    error = has_room(r, &parcels[i]) ? add_parcel(r, &parcels[i]) : -EAGAIN;
+    if (!error) bytes += parcels[i++].n;
+  }
+  rm_count(&r->base.bytes_sent, bytes);
+  int posted = ring_doorbell(r);
+  if (posted || (error && error != -EAGAIN)) return posted ? posted : error;
+  if (error) rm_store_ordered(&r->stuck_turn, turn);
+  return keep_rest(r, parcels + i, count - i);
+}
+
+static int rdma_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
+  rm_rdma *r = (rm_rdma *)link;
+  r->out.credit = credit;
+  return send_parcels(r, parcels, count);
+}
+
+static int rdma_resume(rm_link *link) {
+  rm_rdma *r = (rm_rdma *)link;
+  return r->out.rest_count ? send_parcels(r, r->out.rest, r->out.rest_count) : 0;
+}
+
+/* ---- what has come */
+
+static void lock_pump(rm_rdma *r) {
+  while (rm_swap(&r->pump_lock, 1)) sched_yield();
+}
+
+static void keep_completion(rm_rdma *r, const struct ibv_wc *wc) {
+  if (rm_unlikely(wc->status)) {
+    if (!rm_load(&r->failed)) rm_store_ordered(&r->failed, (uint32_t)wc->status);
+  } else if (wc->opcode & IBV_WC_RECV) {
+    uint32_t at = r->in.polled % RM_RDMA_RECEIVES;
+    r->in.held[at].imm = ntohl(wc->imm_data);
+    r->in.held[at].n = wc->byte_len;
+    rm_store(&r->in.polled, r->in.polled + 1);
+  } else {
+    rm_store(&r->in.reads_done, r->in.reads_done + 1);
+  }
+}
+
+/* Takes completions into `held`. Any thread. Is there something that was not
+ * looked at yet? */
+static bool pump(rm_rdma *r) {
+  struct ibv_wc wc[16];
+  lock_pump(r);
+  int n = rm_poll_cq(r->in_cq, 16, wc);
+  for (int i = 0; i < n; i++) keep_completion(r, &wc[i]);
+  bool some = r->in.polled != rm_load(&r->in.seen) || r->in.reads_done != rm_load(&r->reads_landed);
+  rm_store(&r->pump_lock, 0);
+  return some;
+}
+
+bool rm_rdma_receives(rm_rdma *r, uint32_t count) {
+  for (; count; count -= RM_RDMA_REPOST, r->in.posted += RM_RDMA_REPOST)
+    if (rm_post_recv(r->ring_qp, r->in.receives)) return false;
+  return true;
+}
+
+/* Receives are posted anew before the peer is told that it may use them. */
+static void give_back_receives(rm_rdma *r, rm_channel *ch) {
+  if (r->in.handled - r->taken < RM_RDMA_REPOST) return;
+  if (!rm_rdma_receives(r, RM_RDMA_REPOST)) return;
+  rm_store_ordered(&r->taken, r->taken + RM_RDMA_REPOST);
+  if (r->taken - rm_load(&r->out.told_taken) < RM_RDMA_RECEIVES / 4) return;
+  rm_store_ordered(&r->base.due, 1);
+  rm_in_nudge(ch);
+}
+
+static void wake_senders(rm_rdma *r) {
+  rm_add(&r->turn, 1);
+  if (rm_load_ordered(&r->turn_sleepers)) rm_futex_wake(&r->turn, INT32_MAX);
+}
+
+static bool take_credit(rm_rdma *r, rm_channel *ch, uint32_t taken) {
+  uint32_t more = taken - r->peer_taken;
+  if (more > rm_load(&r->out.count) - r->peer_taken)
+    return rm_in_broken(ch, "%u immediates taken in, more than were sent", more);
+  if (more) {
+    rm_store_ordered(&r->peer_taken, taken);
+    wake_senders(r);
+  }
+  return rm_in_credit(ch, r->in.credit);
+}
+
+static bool take_fetched(rm_rdma *r, rm_channel *ch, uint32_t fetched) {
+  uint32_t more = fetched - r->peer_fetched;
+  if (!more) return true;
+  if (more > rm_load(&r->out.announced) - r->peer_fetched)
+    return rm_in_broken(ch, "%u bulk messages read, more than were announced", more);
+  rm_store_ordered(&r->peer_fetched, fetched);
+  wake_senders(r);
+  rm_in_returned(ch, r->base.returned + more);
+  return true;
+}
+
+static bool take_records(rm_rdma *r, rm_channel *ch, uint32_t n) {
+  const uint8_t *from = r->landing + (r->in.ring_at & (r->mine.ring_bytes - 1));
+  void *to = rm_in_records(ch, n);
+  if (!to) return false;
+  memcpy(to, from, n);
+  r->in.ring_at += n;
+  return rm_in_records_landed(ch, n);
+}
+
+/* The handlers: 1 handled, 0 not yet, -1 the channel has ended. */
+
+static int take_brief(rm_rdma *r, rm_channel *ch, uint32_t imm, uint32_t n) {
+  rm_brief brief = rm_imm_brief(imm);
+  if (brief.n != n)
+    return rm_in_broken(ch, "%u bytes of records where %u were written", brief.n, n) - 1;
+  if (rm_in_records_wait(ch)) return 0;
+  r->in.credit.ring += brief.ring;
+  r->in.credit.bulk[0] = (uint8_t)(r->in.credit.bulk[0] + brief.bulk[0]);
+  r->in.credit.bulk[1] = (uint8_t)(r->in.credit.bulk[1] + brief.bulk[1]);
+  return take_credit(r, ch, r->peer_taken + brief.taken) && take_records(r, ch, n) ? 1 : -1;
+}
+
+static int check_notice(rm_rdma *r, rm_channel *ch, const rm_notice *notice, uint32_t n) {
+  (void)r;
+  bool bears = notice->kind == RM_NOTICE_NOTE || notice->kind == RM_NOTICE_BULK;
+  if (notice->kind < RM_NOTICE_CREDIT || notice->kind > RM_NOTICE_READ)
+    return rm_in_broken(ch, "notice of unknown kind %u", notice->kind);
+  if (bears ? notice->n > RM_NOTICE_BYTES || n != RM_NOTICE_HEAD + notice->n : n != RM_NOTICE_HEAD)
+    return rm_in_broken(ch, "notice of kind %u with %u bytes", notice->kind, n);
+  return true;
+}
+
+static bool take_note(rm_channel *ch, const rm_notice *notice) {
+  uint32_t longest = notice->note == RM_NOTE_URGENT ? RM_URGENT_MAX
+                     : notice->note == RM_NOTE_BYE  ? RM_NOTE_MAX
+                                                    : 0;
+  if (notice->note < RM_NOTE_URGENT || notice->note > RM_NOTE_BYE || notice->n > longest)
+    return rm_in_broken(ch, "note of kind %u with %u bytes", notice->note, notice->n);
+  return rm_in_note(ch, notice->note, notice->bytes, notice->n);
+}
+
+static int take_content(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
+  switch (notice->kind) {
+  case RM_NOTICE_RECORDS:
+    if (rm_in_records_wait(ch)) return 0;
+    return take_records(r, ch, notice->n) ? 1 : -1;
+  case RM_NOTICE_NOTE: return take_note(ch, notice) ? 1 : -1;
+  case RM_NOTICE_CREDIT: return 1;
+  default: return rm_rdma_bulk_in(r, ch, notice);
+  }
+}
+
+/* Looked at once, in a copy: the peer could write its place anew. */
+static int take_notice(rm_rdma *r, rm_channel *ch, uint32_t n) {
+  rm_notice notice;
+  if (n < RM_NOTICE_HEAD || n > sizeof notice) return rm_in_broken(ch, "notice of %u bytes", n) - 1;
+  memcpy(&notice, r->box_in + rm_box_notice(r->in.handled, RM_RDMA_RECEIVES), n);
+  if (!check_notice(r, ch, &notice, n)) return -1;
+  r->in.credit = (rm_credit){notice.ring, {notice.bulk[0], notice.bulk[1]}};
+  if (!take_credit(r, ch, notice.taken) || !take_fetched(r, ch, notice.fetched)) return -1;
+  return take_content(r, ch, &notice);
+}
+
+/* 1, 0 or -1 as above. */
+static int take_next(rm_rdma *r, rm_channel *ch) {
+  uint32_t at = r->in.handled % RM_RDMA_RECEIVES;
+  uint32_t imm = r->in.held[at].imm, n = r->in.held[at].n;
+  if (rm_unlikely(!rm_imm_in_order(imm, r->in.handled)))
+    return rm_in_broken(ch, "immediate %08x out of order at %u", imm, r->in.handled) - 1;
+  return rm_imm_is_notice(imm) ? take_notice(r, ch, n) : take_brief(r, ch, imm, n);
+}
+
+/* Handles what has come, in order. What can't be taken in yet holds up what
+ * follows, until a read is done. */
+static long take_in(rm_rdma *r, rm_channel *ch) {
+  if (!pump(r)) return 0;
+  long bytes = rm_rdma_land(r, ch);
+  rm_store(&r->in.seen, rm_load(&r->in.polled));
+  while (bytes >= 0 && r->in.handled != r->in.seen) {
+    uint32_t n = r->in.held[r->in.handled % RM_RDMA_RECEIVES].n;
+    int taken = take_next(r, ch);
+    if (taken < 0) return 1;
+    if (!taken) break;
+    r->in.handled++;
+    bytes += n + 1;
+  }
+  give_back_receives(r, ch);
+  return bytes < 0 ? 1 : bytes;
+}
+
+/* ---- sleeping */
+
+static void arm(rm_rdma *r) {
+  rm_store_ordered(&r->armed, 1);
+  rm_notify_cq(r->in_cq, r->reads_posted == r->reads_landed);
+}
+
+/* Only the reading thread: an event stays until whoever it woke has looked. */
+static void take_events(rm_rdma *r) {
+  struct ibv_cq *cq;
+  void *user;
+  rm_store_ordered(&r->armed, 0);
+  while (r->verbs->get_cq_event(r->events, &cq, &user) == 0) r->verbs->ack_cq_events(cq, 1);
+}
+
+/* Nothing but its end ever comes over the lifeline. */
+static void look_at_lifeline(rm_rdma *r, short events) {
+  char byte;
+  if (!events || (recv(r->fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN)) return;
+  r->gone_ms = rm_now_ms();
+  rm_store_ordered(&r->gone, 1);
+}
+
+/* 0, or why nothing more will come. */
+static int over(rm_rdma *r) {
+  if (rm_load(&r->stopping)) return RM_EPEER;
+  if (rm_load(&r->failed)) {
+    if (r->failed == IBV_WC_WR_FLUSH_ERR) return -ECONNRESET;
+    return r->failed == IBV_WC_RETRY_EXC_ERR ? -ETIMEDOUT : -EREMOTEIO;
+  }
+  if (!rm_load(&r->gone)) return 0;
+  return rm_load(&r->finished) || rm_now_ms() - r->gone_ms > RM_RDMA_LINGER_MS ? RM_EPEER : 0;
+}
+
+/* Until an event, the lifeline's end, or a limit. Was there an event? */
+static bool sleep_on(rm_rdma *r, int timeout_ms) {
+  bool gone = rm_load(&r->gone);
+  struct pollfd fds[2] = {{.fd = r->events->fd, .events = POLLIN}, {.fd = r->fd, .events = POLLIN}};
+  if (gone && (timeout_ms < 0 || timeout_ms > (int)RM_RDMA_LINGER_MS / 4))
+    timeout_ms = RM_RDMA_LINGER_MS / 4;
+  if (poll(fds, gone ? 1 : 2, timeout_ms) <= 0) return false;
+  if (!gone) look_at_lifeline(r, fds[1].revents);
+  return fds[0].revents;
+}
+
+static long rdma_receive(rm_link *link, rm_channel *to, bool sleep) {
+  rm_rdma *r = (rm_rdma *)link;
+  long n = take_in(r, to);
+  while (!n) {
+    if (rm_load(&r->armed)) {
+      take_events(r);
+      if ((n = take_in(r, to))) break;
+    }
+    int end = over(r);
+    if (end || !sleep) return end ? end : -EAGAIN;
+    arm(r);
+    if (!(n = take_in(r, to))) sleep_on(r, -1);
+  }
+  return n;
+}
+
+static bool has_turn(rm_rdma *r) {
+  return rm_load_ordered(&r->turn) != rm_load(&r->stuck_turn) || rm_load(&r->failed) ||
+         rm_load(&r->stopping) || r->out.wrs - r->out.wrs_done + 2 > r->depth;
+}
+
+static int wait_turn(rm_rdma *r, int timeout_ms) {
+  rm_add(&r->turn_sleepers, 1);
+  if (!has_turn(r)) rm_futex_wait(&r->turn, rm_load(&r->stuck_turn), timeout_ms);
+  rm_add(&r->turn_sleepers, -1);
+  return has_turn(r) ? RM_WRITABLE : 0;
+}
+
+static int rdma_wait(rm_link *link, int events, int timeout_ms) {
+  rm_rdma *r = (rm_rdma *)link;
+  if (events & RM_WRITABLE && has_turn(r)) return RM_WRITABLE;
+  if (!(events & RM_READABLE)) return wait_turn(r, timeout_ms);
+  arm(r);
+  if (pump(r) || over(r)) return RM_READABLE;
+  bool event = sleep_on(r, timeout_ms);
+  if (event || pump(r) || over(r)) return RM_READABLE;
+  return events & RM_WRITABLE && has_turn(r) ? RM_WRITABLE : 0;
+}
+
+/* ---- the end */
+
+static void rdma_finish(rm_link *link) { rm_store_ordered(&((rm_rdma *)link)->finished, 1); }
+
+static void rdma_stop(rm_link *link) {
+  rm_rdma *r = (rm_rdma *)link;
+  rm_store_ordered(&r->stopping, 1);
+  shutdown(r->fd, SHUT_RDWR);
+  wake_senders(r);
+}
+
+const rm_link_ops rm_rdma_ops = {
+    .send = rdma_send,
+    .resume = rdma_resume,
+    .receive = rdma_receive,
+    .wait = rdma_wait,
+    .finish = rdma_finish,
+    .stop = rdma_stop,
+    .free = rm_rdma_free,
+    .memory = rm_rdma_memory,
+};
+
+const rm_rdma *rm_rdma_of(const rm_link *link) {
+  return link->ops == &rm_rdma_ops ? (const rm_rdma *)link : NULL;
+}

@@ -1,0 +1,144 @@
+/* rdma.h: one end of the rdma carrier, shared by its source files only: rdma.c sends and receives
+ * (hot), rdma_bulk.c moves bulk messages, rdma_memory.c registers memory, rdma_port.c finds the
+ * device, rdma_setup.c makes, connects and frees. What travels: rdma_wire.h.
+ *
+ * `out` belongs to whoever holds the channel's send lock, `in` to the reading thread, but for the
+ * words marked shared; `pump_lock` is held for a moment by whoever polls the receiving side.
+ * Must not know: records' meaning. */
+#ifndef REMORA_RDMA_H
+#define REMORA_RDMA_H
+
+#include "carrier.h"
+#include "rdma_wire.h"
+#include "tuning.h"
+#include "verbs.h"
+
+#define RM_RDMA_WRS (2 * RM_PARCELS_MAX) /* work requests of one batch */
+
+typedef struct rm_region { /* registered memory */
+  uintptr_t at;
+  size_t n;
+  struct ibv_mr *mr;
+  bool writable;
+} rm_region;
+
+typedef struct rm_rdma_read { /* a bulk message being read from the peer */
+  void *where;
+  uint32_t n;
+  uint8_t *staged; /* NULL: it goes to where directly */
+} rm_rdma_read;
+
+/* What the tests look at: where the last messages that were read came from and went to. */
+typedef struct rm_rdma_placed {
+  uint64_t from, to;
+  uint32_t n;
+} rm_rdma_placed;
+#define RM_RDMA_PLACED 64u
+
+typedef struct rm_rdma {
+  rm_link base;
+  const rm_verbs *verbs;
+  int fd; /* the lifeline */
+  uint8_t port, gid_index;
+  rm_rdma_end mine, theirs;
+  uint32_t inline_max, depth; /* of the ring pair's sending queue */
+  struct ibv_context *context;
+  struct ibv_pd *pd;
+  struct ibv_comp_channel *events;
+  struct ibv_cq *out_cq, *in_cq; /* the ring pair's sends; its receives and all reads */
+  struct ibv_qp *ring_qp, *bulk_qp;
+  struct ibv_mr *own_mr, *peer_mr; /* memory that only this side writes; that the peer writes */
+  size_t own_bytes, peer_bytes;
+  uint8_t *landing, *box_in, *box_out, *stage_out, *stage_in;
+
+  struct rm_rdma_out {
+    rm_parcel rest[RM_PARCELS_MAX]; /* what did not go */
+    unsigned rest_count;
+    rm_credit credit;    /* to go with it */
+    rm_credit told;      /* as the peer knows it */
+    uint32_t told_taken; /* shared */
+    uint64_t ring_at;    /* records sent */
+    uint32_t count;      /* immediates sent; shared */
+    uint32_t bulks[2];
+    uint32_t announced;     /* bulk messages for the peer to read; shared */
+    uint64_t announced_all; /* the same, without wrapping */
+    uint32_t staged, stage_until[RM_RDMA_STAGE];
+    uint64_t wrs, wrs_done, wrs_signalled;
+    unsigned wr_count;
+    struct ibv_send_wr wr[RM_RDMA_WRS];
+    struct ibv_sge sge[RM_RDMA_WRS];
+    uint64_t posts, signals; /* doorbells, completions asked for */
+    bool bye;
+  } out;
+
+  uint32_t peer_taken, peer_fetched; /* what the peer said; shared */
+  uint32_t turn, turn_sleepers;      /* futex: changes when a sender may have room again; shared */
+  uint32_t stuck_turn;               /* turn when a sender last had none; shared */
+
+  uint32_t pump_lock;
+  uint32_t armed;          /* a completion event may come; shared */
+  uint32_t failed;         /* status of the first failed work request; shared */
+  uint32_t gone, stopping; /* the lifeline ended; this side ended it; shared */
+  uint32_t finished;       /* nothing more will be sent; shared */
+  uint64_t gone_ms;        /* when */
+  uint32_t taken, fetched; /* immediates and bulk messages taken in, to be told; shared */
+  uint64_t reads_posted, reads_landed; /* shared */
+
+  struct rm_rdma_in {
+    struct {
+      uint32_t imm, n;
+    } held[RM_RDMA_RECEIVES];         /* immediates polled, not handled yet */
+    uint32_t polled, handled, posted; /* polled: shared */
+    uint32_t seen;                    /* polled when it was last looked at; shared */
+    uint64_t reads_done;              /* completed, in the order of posting; shared */
+    rm_credit credit;
+    uint64_t ring_at;
+    uint32_t bulks[2];
+    bool begun; /* the message at hand has been announced to the channel: it goes to where */
+    void *where;
+    rm_rdma_read reads[RM_RDMA_READS];
+    uint32_t staged, staged_done;
+    struct ibv_recv_wr receives[RM_RDMA_REPOST];
+  } in;
+
+  pthread_mutex_t region_lock;
+  rm_region *regions; /* by address, without overlaps */
+  uint32_t region_count, region_room;
+  rm_rdma_placed placed[RM_RDMA_PLACED]; /* the k-th read at k mod RM_RDMA_PLACED */
+} rm_rdma;
+
+/* rdma.c */
+extern const rm_link_ops rm_rdma_ops;
+/* Polls the sends: keeps what failed first. */
+void rm_rdma_retire(rm_rdma *r);
+/* Posts receives, all at first. false: the device failed. */
+bool rm_rdma_receives(rm_rdma *r, uint32_t count);
+
+/* rdma_bulk.c: all -EAGAIN when there is no room now, -errno, or 0 */
+int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel);
+/* A notice of a bulk message: 1 handled, 0 not yet, -1 the channel has ended. */
+int rm_rdma_bulk_in(rm_rdma *r, rm_channel *ch, const rm_notice *notice);
+/* Hands in what has been read: bytes; -1: the channel has ended. */
+long rm_rdma_land(rm_rdma *r, rm_channel *ch);
+
+/* rdma.c, for rdma_bulk.c: adds a notice, or a plain WRITE, to the batch. */
+rm_notice *rm_rdma_notice(rm_rdma *r, uint8_t kind);
+void rm_rdma_add_notice(rm_rdma *r, uint32_t payload);
+void rm_rdma_add_write(rm_rdma *r, const void *from, uint32_t n, uint64_t to, uint32_t key);
+
+/* rdma_memory.c */
+int rm_rdma_memory(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
+/* The registered range that holds all n bytes; false: there is none. */
+bool rm_rdma_region(rm_rdma *r, const void *at, size_t n, rm_region *found);
+void rm_rdma_forget_memory(rm_rdma *r);
+
+/* rdma_port.c: opens the device whose port has the socket's own address. false: why is told. */
+bool rm_rdma_find_port(rm_rdma *r, rm_carrying *c);
+
+/* rdma_setup.c */
+void rm_rdma_free(rm_link *link, bool forked);
+
+/* The link of a channel if it is of this carrier, for tests and figures; else NULL. */
+const rm_rdma *rm_rdma_of(const rm_link *link);
+
+#endif

@@ -1,0 +1,182 @@
+/* rdma_bulk.c: bulk messages. The smallest lie in their notice, small ones in
+ * their place of the box; larger ones are announced with the address at which
+ * they lie, and the receiver reads them straight to where they go. So no side
+ * ever writes into another's memory beyond its ring and box, and who receives
+ * says where to: device memory, pinned memory, or a piece of staging. Memory
+ * that is not registered passes through pieces that are. Must not know: what
+ * the messages are. */
+#include <errno.h>
+#include <string.h>
+
+#include "internal.h"
+#include "rdma.h"
+
+/* ---- out */
+
+static void out_in_notice(rm_rdma *r, const rm_parcel *parcel) {
+  rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_BULK);
+  notice->n = (uint32_t)parcel->n;
+  notice->tag = parcel->tag;
+  if (parcel->n) memcpy(notice->bytes, parcel->bytes, parcel->n);
+  rm_count(&r->base.bulk_copied, parcel->n);
+  rm_rdma_add_notice(r, notice->n);
+}
+
+static void out_boxed(rm_rdma *r, const rm_parcel *parcel) {
+  unsigned kind = parcel->tag != 0;
+  uint64_t place = rm_box_place(kind, r->out.bulks[kind], r->theirs.receives, r->theirs.window,
+                                r->theirs.box_slot);
+  memcpy(r->box_out + place, parcel->bytes, parcel->n);
+  rm_count(&r->base.bulk_copied, parcel->n);
+  rm_rdma_add_write(r, r->box_out + place, (uint32_t)parcel->n, r->theirs.box_at + place,
+                    r->theirs.box_key);
+  rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_BOXED);
+  notice->n = (uint32_t)parcel->n;
+  notice->tag = parcel->tag;
+  rm_rdma_add_notice(r, 0);
+}
+
+/* A piece of staging that the peer has read what it held before; NULL: it has
+ * not. */
+static uint8_t *take_stage(rm_rdma *r) {
+  uint32_t i = r->out.staged % RM_RDMA_STAGE;
+  if (r->out.staged >= RM_RDMA_STAGE &&
+      (int32_t)(rm_load(&r->peer_fetched) - r->out.stage_until[i]) < 0)
+    return NULL;
+  r->out.stage_until[i] = r->out.announced + 1;
+  r->out.staged++;
+  return r->stage_out + (size_t)i * RM_BULK_MAX;
+}
+
+static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
+  rm_region region;
+  const void *at = parcel->bytes;
+  bool direct = rm_rdma_region(r, at, parcel->n, &region);
+  if (!direct) {
+    uint8_t *stage = take_stage(r);
+    if (!stage) return -EAGAIN;
+    memcpy(stage, at, parcel->n);
+    at = stage;
+  }
+  rm_count(direct ? &r->base.bulk_direct : &r->base.bulk_copied, parcel->n);
+  rm_store(&r->out.announced, r->out.announced + 1);
+  r->out.announced_all++;
+  if (direct) rm_store_ordered(&r->base.lent, r->out.announced_all);
+  rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_READ);
+  notice->n = (uint32_t)parcel->n;
+  notice->tag = parcel->tag;
+  notice->at = (uintptr_t)at;
+  notice->key = direct ? region.mr->rkey : r->own_mr->rkey;
+  rm_rdma_add_notice(r, 0);
+  return 0;
+}
+
+int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel) {
+  int error = 0;
+  if (parcel->n <= RM_NOTICE_BYTES)
+    out_in_notice(r, parcel);
+  else if (parcel->n <= r->theirs.box_slot)
+    out_boxed(r, parcel);
+  else
+    error = out_announced(r, parcel);
+  if (!error) r->out.bulks[parcel->tag != 0]++;
+  return error;
+}
+
+/* ---- in: read from the peer */
+
+static int post_read(rm_rdma *r, const rm_notice *notice, void *to, uint32_t key) {
+  struct ibv_sge sge = {(uintptr_t)to, notice->n, key};
+  struct ibv_send_wr wr = {.wr_id = r->reads_posted,
+                           .sg_list = &sge,
+                           .num_sge = 1,
+                           .opcode = IBV_WR_RDMA_READ,
+                           .send_flags = IBV_SEND_SIGNALED,
+                           .rdma = {notice->at, notice->key}};
+  r->placed[r->reads_posted % RM_RDMA_PLACED] =
+      (rm_rdma_placed){notice->at, (uintptr_t)to, notice->n};
+  rm_store(&r->reads_posted, r->reads_posted + 1); /* before it can be done */
+  return rm_post_send(r->bulk_qp, &wr);
+}
+
+static uint8_t *stage_for(rm_rdma *r) {
+  if (r->in.staged - r->in.staged_done == RM_RDMA_STAGE) return NULL;
+  return r->stage_in + (size_t)(r->in.staged++ % RM_RDMA_STAGE) * RM_BULK_MAX;
+}
+
+/* 1 or 0; a device that takes no read any more has failed, which the poll will
+ * say. */
+static int start_read(rm_rdma *r, const rm_notice *notice) {
+  rm_region region;
+  bool direct = rm_rdma_region(r, r->in.where, notice->n, &region) && region.writable;
+  uint8_t *stage = direct ? NULL : stage_for(r);
+  if (!direct && !stage) return 0;
+  rm_count(direct ? &r->base.bulk_direct : &r->base.bulk_copied, notice->n);
+  r->in.reads[r->reads_posted % RM_RDMA_READS] = (rm_rdma_read){r->in.where, notice->n, stage};
+  r->in.begun = false;
+  if (post_read(r, notice, direct ? r->in.where : stage,
+                direct ? region.mr->lkey : r->own_mr->lkey))
+    rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
+  if (rm_load_ordered(&r->armed)) rm_notify_cq(r->in_cq, 0); /* reads are not solicited */
+  return 1;
+}
+
+static int in_announced(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
+  uint32_t most = r->mine.reads < r->theirs.reads ? r->mine.reads : r->theirs.reads;
+  if (notice->n <= RM_NOTICE_BYTES)
+    return rm_in_broken(ch, "announcement of %u bytes", notice->n) - 1;
+  if (r->reads_posted - r->reads_landed >= most) return 0;
+  if (!r->in.begun && !rm_in_bulk(ch, notice->tag, notice->n, &r->in.where)) return -1;
+  r->in.begun = true;
+  return start_read(r, notice);
+}
+
+long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
+  bool works = true;
+  long bytes = 0;
+  uint64_t landed = r->reads_landed;
+  if (landed == rm_load(&r->in.reads_done)) return 0;
+  while (works && landed != rm_load(&r->in.reads_done)) {
+    rm_rdma_read *read = &r->in.reads[landed++ % RM_RDMA_READS];
+    if (read->staged) {
+      memcpy(read->where, read->staged, read->n);
+      r->in.staged_done++;
+    }
+    rm_store_ordered(&r->fetched, r->fetched + 1);
+    rm_store_ordered(&r->reads_landed, landed);
+    bytes += read->n;
+    works = rm_in_bulk_landed(ch);
+  }
+  rm_store_ordered(&r->base.due, 1);
+  rm_in_nudge(ch);
+  return works ? bytes : -1;
+}
+
+/* ---- in: lies here */
+
+/* Behind messages that are still being read it waits: they land in order. */
+static int in_here(rm_rdma *r, rm_channel *ch, const rm_notice *notice, const void *from) {
+  void *where;
+  if (r->reads_posted != r->reads_landed) return 0;
+  if (!rm_in_bulk(ch, notice->tag, notice->n, &where)) return -1;
+  if (notice->n) memcpy(where, from, notice->n);
+  rm_count(&r->base.bulk_copied, notice->n);
+  return rm_in_bulk_landed(ch) ? 1 : -1;
+}
+
+static int in_boxed(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
+  unsigned kind = notice->tag != 0;
+  if (notice->n > r->mine.box_slot)
+    return rm_in_broken(ch, "boxed message of %u bytes", notice->n) - 1;
+  return in_here(r, ch, notice,
+                 r->box_in + rm_box_place(kind, r->in.bulks[kind], r->mine.receives, r->mine.window,
+                                          r->mine.box_slot));
+}
+
+int rm_rdma_bulk_in(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
+  int done = notice->kind == RM_NOTICE_BULK    ? in_here(r, ch, notice, notice->bytes)
+             : notice->kind == RM_NOTICE_BOXED ? in_boxed(r, ch, notice)
+                                               : in_announced(r, ch, notice);
+  if (done > 0) r->in.bulks[notice->tag != 0]++;
+  return done;
+}

@@ -1,0 +1,71 @@
+/* verbs.c: see verbs.h. The library stays open: the devices' drivers in it may not be unloaded. */
+#include "verbs.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define LIBRARY "libibverbs.so.1"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static rm_verbs verbs;
+static const char *trouble; /* NULL: it is open */
+
+static const struct symbol {
+  const char *name;
+  size_t at;
+} symbols[] = {
+#define SYMBOL(name) {"ibv_" #name, offsetof(rm_verbs, name)}
+    SYMBOL(get_device_list),
+    SYMBOL(free_device_list),
+    SYMBOL(get_device_name),
+    SYMBOL(open_device),
+    SYMBOL(close_device),
+    SYMBOL(query_device),
+    SYMBOL(query_port),
+    SYMBOL(query_gid),
+    SYMBOL(alloc_pd),
+    SYMBOL(dealloc_pd),
+    SYMBOL(reg_mr),
+    SYMBOL(dereg_mr),
+    SYMBOL(create_cq),
+    SYMBOL(create_comp_channel),
+    SYMBOL(destroy_comp_channel),
+    SYMBOL(destroy_cq),
+    SYMBOL(get_cq_event),
+    SYMBOL(ack_cq_events),
+    SYMBOL(create_qp),
+    SYMBOL(modify_qp),
+    SYMBOL(destroy_qp),
+    SYMBOL(wc_status_str),
+    SYMBOL(fork_init),
+#undef SYMBOL
+};
+
+static bool find_all(void *library) {
+  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+    void *found = dlsym(library, symbols[i].name);
+    if (!found) return false;
+    *(void **)((char *)&verbs + symbols[i].at) = found;
+  }
+  return true;
+}
+
+/* Kernels from 5.12 on give a child copies of pinned pages at the fork, older ones need to be told;
+ * it fails when the program itself used the library before, which is then as the program wants it.
+ */
+static void open_library(void) {
+  void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (!library)
+    trouble = LIBRARY " is not installed";
+  else if (!find_all(library))
+    trouble = LIBRARY " is older than 2006's interface IBVERBS_1.1";
+  else
+    verbs.fork_init();
+}
+
+const rm_verbs *rm_verbs_open(const char **why) {
+  pthread_once(&once, open_library);
+  *why = trouble;
+  return trouble ? NULL : &verbs;
+}

@@ -16,6 +16,17 @@ typedef struct rm_frame {
 } rm_frame;
 _Static_assert(sizeof(rm_frame) == 16, "frame header is 16 bytes");
 
+/* Where the bytes of a bulk message lie, or that the receiver is asked where they shall go. */
+typedef struct rm_placed {
+  uint32_t turn;   /* counts these frames */
+  uint32_t n;      /* bytes of the bulk message */
+  uint32_t file;   /* number of a shared file; RM_PLACED_ASKS: the receiver has to name a place */
+  uint32_t reserved;
+  uint64_t offset; /* in that file */
+} rm_placed;
+#define RM_PLACED_ASKS UINT32_MAX
+_Static_assert(sizeof(rm_placed) == 24, "a place is 24 bytes");
+
 enum rm_frame_kind {
   RM_FRAME_RECORDS = 1, /* whole records, not crossing the ring's end */
   RM_FRAME_BULK = 2,
@@ -24,6 +35,9 @@ enum rm_frame_kind {
   RM_FRAME_PING = 5,   /* no payload; answered by a pong */
   RM_FRAME_PONG = 6,   /* no payload */
   RM_FRAME_BYE = 7,    /* up to RM_NOTE_MAX bytes of text: why the sender closes; the last frame */
+  /* Between ends that share memory only (shm.h): */
+  RM_FRAME_PLACED = 8, /* rm_placed: a bulk message whose bytes don't follow */
+  RM_FRAME_LANDED = 9, /* they are in their place (no payload), or follow after all */
 };
 
 #endif

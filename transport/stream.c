@@ -17,7 +17,9 @@ unsigned rm_stream_room(rm_stream *in, struct iovec piece[2]) {
   return count;
 }
 
-bool rm_stream_inside(const rm_stream *in) { return in->left || in->end != in->begin; }
+bool rm_stream_inside(const rm_stream *in) {
+  return in->left || in->asked_n || in->end != in->begin;
+}
 
 /* n more bytes of the payload under way are in place. */
 static bool landed(rm_stream *in, rm_channel *ch, size_t n) {
@@ -58,7 +60,12 @@ static uint32_t note_kind(const rm_frame *frame) {
 }
 
 static uint32_t longest(uint8_t kind) {
-  return kind == RM_FRAME_URGENT ? RM_URGENT_MAX : kind == RM_FRAME_BYE ? RM_NOTE_MAX : 0;
+  switch (kind) {
+  case RM_FRAME_URGENT: return RM_URGENT_MAX;
+  case RM_FRAME_BYE: return RM_NOTE_MAX;
+  case RM_FRAME_PLACED: return sizeof(rm_placed);
+  default: return 0;
+  }
 }
 
 static bool take_note(rm_stream *in, rm_channel *ch) {
@@ -69,13 +76,50 @@ static bool take_note(rm_stream *in, rm_channel *ch) {
 }
 
 static bool has_room_of_its_own(const rm_frame *frame) {
-  return frame->kind == RM_FRAME_RECORDS || frame->kind == RM_FRAME_BULK;
+  return frame->kind == RM_FRAME_RECORDS || frame->kind == RM_FRAME_BULK ||
+         frame->kind == RM_FRAME_LANDED;
+}
+
+/* ---- between ends that share memory */
+
+static bool take_placed(rm_stream *in, rm_channel *ch) {
+  rm_placed from;
+  memcpy(&from, in->staging + in->begin + sizeof in->frame, sizeof from);
+  in->begin += sizeof in->frame + sizeof from;
+  void *where;
+  if (from.n == 0) return rm_in_broken(ch, "a placed bulk message of no bytes");
+  if (!rm_in_bulk(ch, in->frame.tag, from.n, &where)) return false;
+  in->asked = where;
+  in->asked_n = from.n;
+  if (!in->hook->placed(in, &from, where)) return true;
+  in->asked_n = 0;
+  return rm_in_bulk_landed(ch);
+}
+
+static bool begin_landed(rm_stream *in, rm_channel *ch) {
+  if (in->frame.length && in->frame.length != in->asked_n)
+    return rm_in_broken(ch, "%u bytes of an announced bulk message of %u", in->frame.length,
+                        in->asked_n);
+  in->asked_n = 0;
+  in->to = in->asked;
+  if (in->frame.length) return begin_payload(in, ch);
+  in->begin += sizeof in->frame;
+  return rm_in_bulk_landed(ch);
+}
+
+static bool check_shared(const rm_stream *in, rm_channel *ch) {
+  const rm_frame *frame = &in->frame;
+  bool known = in->hook || frame->kind < RM_FRAME_PLACED;
+  if (!known || (frame->kind == RM_FRAME_LANDED) != (in->asked_n != 0) ||
+      (frame->kind == RM_FRAME_PLACED && frame->length != sizeof(rm_placed)))
+    return rm_in_broken(ch, "frame of kind %u where none can be", frame->kind);
+  return true;
 }
 
 static bool check_frame(const rm_frame *frame, rm_channel *ch) {
-  if (frame->kind < RM_FRAME_RECORDS || frame->kind > RM_FRAME_BYE || frame->reserved)
+  if (frame->kind < RM_FRAME_RECORDS || frame->kind > RM_FRAME_LANDED || frame->reserved)
     return rm_in_broken(ch, "frame of unknown kind %u", frame->kind);
-  if (frame->tag && frame->kind != RM_FRAME_BULK)
+  if (frame->tag && frame->kind != RM_FRAME_BULK && frame->kind != RM_FRAME_PLACED)
     return rm_in_broken(ch, "frame of kind %u with a tag", frame->kind);
   if (!has_room_of_its_own(frame) && frame->length > longest(frame->kind))
     return rm_in_broken(ch, "frame of kind %u with %u bytes (limit %u)", frame->kind, frame->length,
@@ -90,6 +134,8 @@ static bool take_whole_frame(rm_stream *in, rm_channel *ch) {
     return false;
   if (frame->kind == RM_FRAME_RECORDS) return begin_records(in, ch);
   if (frame->kind == RM_FRAME_BULK) return begin_bulk(in, ch);
+  if (frame->kind == RM_FRAME_PLACED) return take_placed(in, ch);
+  if (frame->kind == RM_FRAME_LANDED) return begin_landed(in, ch);
   return take_note(in, ch);
 }
 
@@ -99,7 +145,7 @@ static bool take_frame(rm_stream *in, rm_channel *ch, bool *more) {
   *more = here >= needed;
   if (!*more) return true;
   memcpy(&in->frame, in->staging + in->begin, sizeof in->frame);
-  if (!check_frame(&in->frame, ch)) return false;
+  if (!check_frame(&in->frame, ch) || !check_shared(in, ch)) return false;
   if (!has_room_of_its_own(&in->frame)) needed += in->frame.length;
   *more = here >= needed;
   return !*more || take_whole_frame(in, ch);

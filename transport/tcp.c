@@ -13,93 +13,55 @@
 #include <unistd.h>
 
 #include "carrier.h"
+#include "frames.h"
 #include "stream.h"
 
 typedef struct rm_tcp {
   rm_link base;
   int fd;
-  struct msghdr out; /* what is left of the send under way */
-  struct iovec pieces[2 * RM_PARCELS_MAX];
-  rm_frame frames[RM_PARCELS_MAX];
+  rm_frames out;
   uint8_t joined[RM_JOIN_BYTES];
   rm_stream in;
 } rm_tcp;
 
 /* ---- sending */
 
-static uint8_t frame_kind(const rm_parcel *parcel) {
-  static const uint8_t notes[] = {[RM_NOTE_URGENT] = RM_FRAME_URGENT,
-                                  [RM_NOTE_PING] = RM_FRAME_PING,
-                                  [RM_NOTE_PONG] = RM_FRAME_PONG,
-                                  [RM_NOTE_BYE] = RM_FRAME_BYE};
-  switch (parcel->kind) {
-  case RM_PARCEL_RECORDS: return RM_FRAME_RECORDS;
-  case RM_PARCEL_BULK: return RM_FRAME_BULK;
-  case RM_PARCEL_CREDIT: return RM_FRAME_CREDIT;
-  default: return notes[parcel->note];
-  }
-}
-
-static void add_piece(rm_tcp *tcp, const void *bytes, size_t n) {
-  tcp->out.msg_iov[tcp->out.msg_iovlen++] = (struct iovec){(void *)bytes, n};
-}
-
-/* Drops the first n bytes of what is left to send. */
-static void drop_sent(struct msghdr *out, size_t n) {
-  while (out->msg_iovlen && n >= out->msg_iov->iov_len) {
-    n -= out->msg_iov->iov_len;
-    out->msg_iov++;
-    out->msg_iovlen--;
-  }
-  if (!n) return;
-  out->msg_iov->iov_base = (uint8_t *)out->msg_iov->iov_base + n;
-  out->msg_iov->iov_len -= n;
-}
-
 /* One piece costs the kernel less than two: small sends are put together first. */
 static void join_pieces(rm_tcp *tcp) {
   size_t n = 0;
-  for (size_t i = 0; i < tcp->out.msg_iovlen; i++) n += tcp->pieces[i].iov_len;
+  for (size_t i = 0; i < tcp->out.count; i++) n += tcp->out.pieces[i].iov_len;
   if (n > RM_JOIN_BYTES) return;
   uint8_t *to = tcp->joined;
-  for (size_t i = 0; i < tcp->out.msg_iovlen; i++) {
-    memcpy(to, tcp->pieces[i].iov_base, tcp->pieces[i].iov_len);
-    to += tcp->pieces[i].iov_len;
+  for (size_t i = 0; i < tcp->out.count; i++) {
+    memcpy(to, tcp->out.pieces[i].iov_base, tcp->out.pieces[i].iov_len);
+    to += tcp->out.pieces[i].iov_len;
   }
-  tcp->pieces[0] = (struct iovec){tcp->joined, n};
-  tcp->out.msg_iovlen = 1;
+  tcp->out.pieces[0] = (struct iovec){tcp->joined, n};
+  tcp->out.count = 1;
 }
 
 static ssize_t send_once(rm_tcp *tcp) {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-  if (tcp->out.msg_iovlen > 1) return sendmsg(tcp->fd, &tcp->out, flags);
-  return send(tcp->fd, tcp->out.msg_iov->iov_base, tcp->out.msg_iov->iov_len, flags);
+  struct msghdr all = {.msg_iov = tcp->out.next, .msg_iovlen = tcp->out.count};
+  if (tcp->out.count > 1) return sendmsg(tcp->fd, &all, flags);
+  return send(tcp->fd, tcp->out.next->iov_base, tcp->out.next->iov_len, flags);
 }
 
 static int tcp_resume(rm_link *link) {
   rm_tcp *tcp = (rm_tcp *)link;
-  while (tcp->out.msg_iovlen) {
+  while (tcp->out.count) {
     ssize_t n = send_once(tcp);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return -errno;
     __atomic_store_n(&link->bytes_sent, link->bytes_sent + (uint64_t)n, __ATOMIC_RELAXED);
-    drop_sent(&tcp->out, (size_t)n);
+    rm_frames_gone(&tcp->out, (size_t)n);
   }
   return 0;
 }
 
 static int tcp_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   rm_tcp *tcp = (rm_tcp *)link;
-  tcp->out = (struct msghdr){.msg_iov = tcp->pieces};
-  for (unsigned i = 0; i < count; i++) {
-    tcp->frames[i] = (rm_frame){.kind = frame_kind(&parcels[i]),
-                                .bulk_released = {credit.bulk[0], credit.bulk[1]},
-                                .length = (uint32_t)parcels[i].n,
-                                .tag = parcels[i].tag,
-                                .ring_released = credit.ring};
-    add_piece(tcp, &tcp->frames[i], sizeof(rm_frame));
-    if (parcels[i].n) add_piece(tcp, parcels[i].bytes, parcels[i].n);
-  }
+  rm_frames_make(&tcp->out, parcels, count, credit);
   join_pieces(tcp);
   return tcp_resume(link);
 }
@@ -145,8 +107,13 @@ static void tcp_free(rm_link *link, bool forked) {
   if (!forked) free(link);
 }
 
-static const rm_link_ops tcp_ops = {tcp_send,   tcp_resume, tcp_receive, tcp_wait,
-                                    tcp_finish, tcp_stop,   tcp_free};
+static const rm_link_ops tcp_ops = {.send = tcp_send,
+                                    .resume = tcp_resume,
+                                    .receive = tcp_receive,
+                                    .wait = tcp_wait,
+                                    .finish = tcp_finish,
+                                    .stop = tcp_stop,
+                                    .free = tcp_free};
 
 static void set_number(int fd, int level, int option, int value) {
   setsockopt(fd, level, option, &value, sizeof value); /* not every stream socket knows it */

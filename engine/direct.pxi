@@ -31,9 +31,8 @@ cdef bint session_rests(Session *s) noexcept nogil:
     return jobs_rest(&s.jobs) and s.visible.rest()
 
 
-cdef bint lands_directly(Session *s, size_t n, uint64_t *where) noexcept nogil:
+cdef bint lands_directly(Session *s, const rm_preceding *before, size_t n, uint64_t *where) noexcept nogil:
     """Whether a payload that is coming may go straight to the device memory that its record names."""
-    cdef rm_preceding before = rm_bulk_preceding(s.channel)
     cdef const rm_q_copy_in *q = <const rm_q_copy_in *>(before.record + 1)
     if s.visible == NULL or before.record == NULL or before.to == s.placed_to:
         return False

@@ -7,6 +7,7 @@ cdef extern from "transport/link.h" nogil:
 
 cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     cdef Session *s = <Session *>user
+    cdef rm_preceding before
     cdef uint64_t where = 0
     if n > RM_BULK_MAX:
         return NULL
@@ -16,7 +17,10 @@ cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     if s.landing == NULL:
         return NULL
     s.landing.size = <uint32_t>n
-    s.landing.placed = lands_directly(s, n, &where)
+    before = rm_bulk_preceding(s.channel)
+    s.landing.placed = lands_directly(s, &before, n, &where)
+    if before.alone or s.landing.placed:
+        rm_bulk_needed(s.channel)
     return <void *>where if s.landing.placed else s.landing.bytes
 
 

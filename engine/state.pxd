@@ -56,6 +56,7 @@ cdef extern from "transport/channel.h" nogil:
         uint64_t to
         bint alone
     rm_preceding rm_bulk_preceding(rm_channel *ch)
+    void rm_bulk_needed(rm_channel *ch)
     void rm_expect(rm_channel *ch, int change)
     int rm_read_loop(rm_channel *ch)
     const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error)

@@ -129,6 +129,8 @@ rm_preceding rm_bulk_preceding(rm_channel *ch) {
                         .alone = rx->last && rm_load(&ch->released) == rx->last_from};
 }
 
+void rm_bulk_needed(rm_channel *ch) { ch->rx.bulk_needed = true; }
+
 bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
   unsigned kind = tag != 0;
   *where = NULL;
@@ -139,11 +141,10 @@ bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
   if (ch->rx.bulk_count == RM_BULK_COMING)
     return rm_in_broken(ch, "more than %u bulk messages at once", RM_BULK_COMING);
   ch->rx.bulk_arrived[kind]++;
+  if (!ch->rx.bulk_count) ch->rx.bulk_needed = false;
   if (ch->events.on_bulk) *where = ch->events.on_bulk(ch->user, tag, n);
   if (!*where && n)
     return rm_in_broken(ch, "bulk message of %zu bytes with unknown tag %u", n, tag);
-  if (!ch->rx.bulk_count || !ch->rx.bulk_needed)
-    ch->rx.bulk_needed = !tag && rm_bulk_preceding(ch).alone;
   ch->rx.bulks[(ch->rx.bulk_first + ch->rx.bulk_count++) % RM_BULK_COMING] =
       (struct rm_coming){tag, *where, n};
   return true;

@@ -133,6 +133,10 @@ typedef struct rm_preceding {
   bool alone;
 } rm_preceding;
 rm_preceding rm_bulk_preceding(rm_channel *ch);
+/* In on_bulk: the receiver has no use for what is before this message until it is there. If it is
+ * the one that reads, it reads on, instead of waiting for another thread to take the reading over.
+ */
+void rm_bulk_needed(rm_channel *ch);
 /* The receiver is done with the memory of one bulk message of this tag: gives its credit back.
  * Any thread. */
 void rm_bulk_release(rm_channel *ch, uint32_t tag);

@@ -57,7 +57,7 @@ struct rm_rx {
   uint64_t last_to;
   struct rm_coming bulks[RM_BULK_COMING]; /* messages under way, the oldest at bulk_first */
   uint32_t bulk_first, bulk_count;
-  bool bulk_needed; /* the consumer has nothing to do until the oldest is there */
+  bool bulk_needed; /* the consumer has no use for anything else until they are there */
   uint32_t bulk_arrived[2];
   uint32_t peer_ring_released;
   rm_traffic stats;

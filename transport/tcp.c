@@ -4,8 +4,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,10 +129,22 @@ static void watch_host(int fd, uint32_t silence_ms) {
   set_number(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)silence_ms);
 }
 
+static bool is_near(int fd) {
+  struct tcp_info info;
+  socklen_t n = sizeof info;
+  return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) && info.tcpi_min_rtt < RM_NEAR_US;
+}
+
+static void set_congestion(int fd) {
+  if (is_near(fd))
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, RM_NEAR_CONGESTION, sizeof RM_NEAR_CONGESTION - 1);
+}
+
 static void set_up(int fd, uint32_t silence_ms) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
   set_number(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_congestion(fd);
   watch_host(fd, silence_ms);
 }
 

@@ -55,6 +55,13 @@ static int sleep_limit(rm_channel *ch, uint64_t deadline_us) {
   return left < ch->tick_ms ? (int)left : (int)ch->tick_ms;
 }
 
+/* A consumer that was woken before what it needs is there reads on. */
+static bool done(rm_channel *ch, rm_waiter *w) {
+  if (!over(ch, w)) return false;
+  bool lacks = w == &ch->consumer && ch->rx.bulk_count && ch->rx.bulk_needed;
+  return !lacks || rm_ended(ch);
+}
+
 /* Asked now and then: where a clock is read by a system call, each look would cost two of them. */
 static bool spun_enough(rm_channel *ch, uint64_t *end) {
   uint64_t now = rm_now_us();
@@ -62,19 +69,27 @@ static bool spun_enough(rm_channel *ch, uint64_t *end) {
   return now >= *end;
 }
 
-/* Yielding lets a peer on this processor answer, and costs little where it has another. Sometimes
- * the scheduler hands a yielded processor to no one, and the peer only runs once this thread
- * sleeps: so looking is left out for a few waits after it was in vain. */
-static void spin(rm_channel *ch, rm_waiter *w) {
-  if (ch->spin_rest && ch->spin_rest--) return;
+/* Reads without sleeping until spin_us after something last came. Yielding lets a peer on this
+ * processor answer, and costs little where it has another. */
+static bool look(rm_channel *ch, rm_waiter *w) {
   uint64_t end = 0;
   bool found;
-  for (unsigned vain = 0; !(found = over(ch, w)); vain++) {
-    if (rm_read_some(ch, false) != -EAGAIN) continue;
+  for (unsigned vain = 0; !(found = done(ch, w)); vain++) {
+    if (rm_read_some(ch, false) != -EAGAIN) {
+      end = 0;
+      continue;
+    }
     sched_yield();
     if (vain % RM_SPIN_LOOKS == RM_SPIN_LOOKS - 1 && spun_enough(ch, &end)) break;
   }
-  bool more = ch->spin_vain < RM_SPIN_VAIN_MAX;
+  return found;
+}
+
+/* Sometimes the scheduler hands a yielded processor to no one, and the peer only runs once this
+ * thread sleeps: so looking is left out for a few waits after it was in vain. */
+static void spin(rm_channel *ch, rm_waiter *w) {
+  if (ch->spin_rest && ch->spin_rest--) return;
+  bool found = look(ch, w), more = ch->spin_vain < RM_SPIN_VAIN_MAX;
   ch->spin_vain = found ? 0 : ch->spin_vain + more;
   ch->spin_rest = (1u << ch->spin_vain) - 1;
 }
@@ -89,18 +104,13 @@ static bool lead_once(rm_channel *ch, uint64_t deadline_us) {
   return limit != 0;
 }
 
-/* A consumer that was woken for a record whose payload is under way reads on: it would only wait
- * for another thread to take the reading over. */
-static bool lacks_payload(rm_channel *ch, rm_waiter *w) {
-  return w == &ch->consumer && ch->rx.bulk_count && ch->rx.bulk_needed && !rm_ended(ch);
-}
-
-/* Reads for everyone until w is woken. */
+/* Reads for everyone until w is woken. The rest of a payload is on its way: it is looked for again.
+ */
 static void lead(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
   rm_store(&ch->leaders, ch->leaders + 1);
-  if (ch->spin_us && !over(ch, w)) spin(ch, w);
-  while ((!over(ch, w) || lacks_payload(ch, w)) && lead_once(ch, deadline_us)) {
-  }
+  if (ch->spin_us && !done(ch, w)) spin(ch, w);
+  while (!done(ch, w) && lead_once(ch, deadline_us))
+    if (ch->spin_us && ch->rx.bulk_count) look(ch, w);
   rm_read_leave(ch);
 }
 

@@ -158,6 +158,18 @@ static bool read_all(int fd, sg_file *file) {
   return false;
 }
 
+/* The file's last bytes are the SHA-256 of all before them; a file that is damaged is none. */
+static bool is_whole(sg_file *file) {
+  uint8_t digest[SG_KEY_BYTES];
+  sg_sha256 hash;
+  if (file->bytes <= sizeof digest) return false;
+  file->bytes -= sizeof digest;
+  sg_sha256_start(&hash);
+  sg_sha256_add(&hash, file->data, file->bytes);
+  sg_sha256_end(&hash, digest);
+  return !memcmp(digest, file->data + file->bytes, sizeof digest);
+}
+
 static bool read_named(const char *environment, const uint8_t *key, const char *suffix,
                        sg_file *file) {
   char name[SG_ENVIRONMENT_CHARS + 2 * SG_KEY_BYTES + 32], hex[2 * SG_KEY_BYTES + 1];
@@ -167,6 +179,10 @@ static bool read_named(const char *environment, const uint8_t *key, const char *
   int fd = open_own(name);
   if (fd < 0) return false;
   bool ok = read_all(fd, file);
+  if (ok && !is_whole(file)) {
+    sg_file_release(file);
+    ok = false;
+  }
   futimens(fd, NULL); /* it is in use: the service removes what has not been used for longest */
   close(fd);
   return ok;

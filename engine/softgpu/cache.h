@@ -16,7 +16,8 @@ int sg_cache_folder(void);
 const char *sg_cache_path(void);
 /* What made the objects, if that can be told without asking the service. */
 bool sg_cache_environment(char environment[SG_ENVIRONMENT_CHARS + 1]);
-/* The module description of a key, or the object of one of its units (kernel_abi.h). */
+/* The module description of a key, or the object of one of its units (kernel_abi.h); false when it
+ * isn't there or is damaged: the service then makes it anew. */
 bool sg_cache_read_module(const char *environment, const uint8_t key[SG_KEY_BYTES], sg_file *file);
 bool sg_cache_read_unit(const char *environment, const uint8_t key[SG_KEY_BYTES], uint32_t unit,
                         sg_file *file);

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define RM_KERNEL_ABI 2u /* raise at any change in this file: it is part of every cache key */
+#define RM_KERNEL_ABI 3u /* raise at any change in this file: it is part of every cache key */
 
 /* ---- 1. Objects ---------------------------------------------------------------------------
  * One relocatable ELF object (ET_REL) per kernel, and at most one "functions object" per module.
@@ -259,6 +259,8 @@ struct rm_desc_reference {
  *   ENV/KEY.mod          a module description
  *   ENV/KEY-N.o          the object of kernel N (its index in the description)
  *   ENV/KEY-f.o          the functions object
+ * The last 32 bytes of these three are the SHA-256 of what is before them: to a reader, a file that
+ * is damaged is not there.
  * KEY = lower-case hex of SHA-256(options, one zero byte, image). options: text, "" today.
  * ENV = 32 hex digits, a hash of ABI, translator sources, LLVM version and CPU features.
  * Files appear by rename, complete. A reader checks owner and regular file, and touches the file

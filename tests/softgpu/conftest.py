@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.programs import toolchain
+from tests.softgpu import process
 from tests.softgpu.driver import Driver
 
-ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = Path(os.environ.get("REMORA_TEST_SOFTGPU", ROOT / "engine/softgpu/lib/libcuda.so.1"))
 SECONDS = 90
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a program needs to find the library and its compile helper, with a cache of its own."""
-    return {
-        "LD_LIBRARY_PATH": str(LIBRARY.parent),
-        "PYTHONPATH": str(ROOT),
-        "REMORA_SOFTGPU_PYTHON": sys.executable,
-        "REMORA_SOFTGPU_CACHE": str(tmp_path_factory.mktemp("softgpu") / "cache"),
-        "REMORA_SOFTGPU_DEVICES": "2",
-        "REMORA_SOFTGPU_MEMORY_MIB": "256",
-    }
+    paths = {"LD_LIBRARY_PATH": str(process.LIBRARY.parent), "PYTHONPATH": str(process.ROOT)}
+    return paths | process.settings(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def loaded(settings: dict[str, str]) -> Driver:
-    for name, value in settings.items():
-        if name.startswith("REMORA_SOFTGPU"):
-            os.environ[name] = value
-    driver = Driver(LIBRARY)
+    driver = Driver(process.LIBRARY)
     driver.call("cuInit", 0)
     return driver
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.programs.toolchain import build
+from tests.softgpu import process
 from tests.softgpu_compiler.device import Driver, Module
 
 SOURCE = Path(__file__).with_name("kernels.cu")
@@ -17,8 +16,7 @@ SOURCE = Path(__file__).with_name("kernels.cu")
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     """The driver library, loaded once."""
-    os.environ["REMORA_SOFTGPU_CACHE"] = str(tmp_path_factory.mktemp("softgpu") / "cache")
-    os.environ.setdefault("REMORA_SOFTGPU_PYTHON", sys.executable)
+    process.settings(tmp_path_factory)
     return Driver()
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-KERNEL_ABI = 2
+KERNEL_ABI = 3
 
 MODE_LOOP, MODE_CORO = 0, 1
 KERNEL_GRID_SYNC = 1

@@ -21,6 +21,7 @@ from remora.engine.softgpu.compiler import abi, native
 
 MAX_BYTES = 512 << 20
 KEEP_BYTES = MAX_BYTES * 3 // 4  # what is left after a clean-up, so that it is rare
+CHECK_BYTES = 32  # at a file's end: SHA-256 of what is before them
 
 
 class CacheError(Exception):
@@ -120,19 +121,20 @@ class Cache:
         return self.home / f"{key}-{'f' if unit == abi.UNIT_FUNCTIONS else unit}.o"
 
     def get(self, path: Path) -> bytes | None:
-        """A file of the cache, marked as used; None when it isn't there."""
+        """A file of the cache, marked as used; None when it isn't there or is damaged."""
         try:
-            data = path.read_bytes()
+            whole = path.read_bytes()
             os.utime(path)
         except OSError:
             return None
-        return data
+        data = whole[:-CHECK_BYTES]
+        return data if hashlib.sha256(data).digest() == whole[-CHECK_BYTES:] else None
 
     def put(self, path: Path, data: bytes) -> None:
         """Add a file, then see that the folder stays below its bound."""
         self.home.mkdir(mode=0o700, exist_ok=True)  # someone may have emptied the cache
-        self._write(path, data)
-        self.bytes += len(data)
+        self._write(path, data + hashlib.sha256(data).digest())
+        self.bytes += len(data) + CHECK_BYTES
         if self.bytes > MAX_BYTES:
             self.trim()
 

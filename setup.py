@@ -148,12 +148,13 @@ def libraries() -> list[Library]:
 
 
 def cython_modules() -> list[Extension]:
-    """Every .pyx of transport/ and engine/; its extra C sources stand in it: `# distutils: sources = ...`"""
-    headers = files("transport/*.h", "shim/generated/*.h", "engine/**/*.h", "engine/**/*.pxi")
+    """Every .pyx of transport/ and engine/; its extra C sources stand in it: `# distutils: sources = ...`,
+    or `# whole folders: ...` for all that lie there."""
+    headers = files("transport/**/*.h", "shim/generated/*.h", "engine/**/*.h", "engine/**/*.pxi")
     return [
         Extension(
             "remora." + source.removesuffix(".pyx").replace("/", "."),
-            ["remora/" + source],
+            ["remora/" + source, *whole_folders(source)],
             include_dirs=[folder for folder in INCLUDES if Path(folder).is_dir()],
             depends=headers,
             extra_compile_args=["-std=gnu11", "-O2", "-fvisibility=hidden", "-pthread", *QUIET],
@@ -161,6 +162,13 @@ def cython_modules() -> list[Extension]:
         )
         for source in files("transport/**/*.pyx", "engine/**/*.pyx")
     ]
+
+
+def whole_folders(source: str) -> list[str]:
+    """The C files that a .pyx asks for by folder, in its first line."""
+    first_line = Path(source).read_text().partition("\n")[0]
+    _, _, folders = first_line.partition("# whole folders: ")
+    return files(*(f"{folder}/*.c" for folder in folders.split()))
 
 
 def translated(module: Extension) -> Extension:

@@ -13,6 +13,9 @@ class TransportError(Exception):
 class DeadlineExceeded(TransportError, TimeoutError):
     """The timeout passed. The endpoint works on; what the method had begun is told in its description."""
 
+    sent: int = 0
+    """Of :meth:`Endpoint.send_many`: how many messages are on their way."""
+
 
 class Unreachable(TransportError, ConnectionError):
     """No connection could be made: nobody listens, the address is wrong, or no Remora is there."""

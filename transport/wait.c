@@ -187,7 +187,9 @@ uint64_t rm_deadline_us(int timeout_ms) {
 
 int rm_wait(rm_channel *ch, rm_waiter *w, int timeout_ms) {
   __atomic_fetch_add(&ch->waits, 1, __ATOMIC_RELAXED);
-  rm_drain(ch, true);
+  /* Sending may have to wait for the peer: with a deadline that is left to the flusher. */
+  bool may_wait = timeout_ms < 0 || !ch->flushes;
+  if (rm_drain(ch, may_wait) == -EAGAIN) rm_wake_flusher(ch);
   return rm_wait_quietly(ch, w, rm_deadline_us(timeout_ms));
 }
 

@@ -24,10 +24,27 @@ cdef int32_t memory_commit(void *user, uint64_t at, uint64_t size, uint64_t *han
     if status != SUCCESS:
         cydriver.cuMemRelease(made)
     handle[0] = <uint64_t>made
+    if status == SUCCESS:
+        memory_announce(<Device *>user, at, size)
     return status
 
 
+cdef void memory_announce(Device *device, uint64_t at, uint64_t size) noexcept nogil:
+    """Where the CPU sees it, the network card may read and write it too."""
+    cdef int error
+    device_share(device, at, size)
+    if device.channel != NULL:
+        error = rm_register(device.channel, <void *>at, size)
+        if error and not device.refused:
+            device.refused = True
+            with gil:
+                log_failure("device memory is not registered for RDMA, copies are staged", os_strerror(-error))
+
+
 cdef void memory_release(void *user, uint64_t at, uint64_t size, uint64_t handle) noexcept nogil:
+    if (<Device *>user).channel != NULL:
+        rm_deregister((<Device *>user).channel, <void *>at, size)
+    device_unshare(<Device *>user, at, size)
     cydriver.cuMemUnmap(<CUdeviceptr>at, size)
     cydriver.cuMemRelease(<cydriver.CUmemGenericAllocationHandle>handle)
 

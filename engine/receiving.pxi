@@ -8,30 +8,39 @@ cdef extern from "transport/link.h" nogil:
 cdef void *on_bulk(void *user, uint32_t tag, size_t n) noexcept nogil:
     cdef Session *s = <Session *>user
     cdef rm_preceding before
+    cdef Piece *piece
     cdef uint64_t where = 0
     if n > RM_BULK_MAX:
         return NULL
     if tag:
         return gate_room(&s.gates, tag, n)
-    s.landing = staging_land(&s.staging)
-    if s.landing == NULL:
+    piece = staging_land(&s.staging)
+    if piece == NULL:
         return NULL
-    s.landing.size = <uint32_t>n
+    piece.size = <uint32_t>n
     before = rm_bulk_preceding(s.channel)
-    s.landing.placed = lands_directly(s, &before, n, &where)
-    if before.alone or s.landing.placed:
+    piece.placed = lands_directly(s, &before, n, &where)
+    if before.alone or piece.placed:
         rm_bulk_needed(s.channel)
-    return <void *>where if s.landing.placed else s.landing.bytes
+    if s.landing == NULL:
+        s.landing = piece
+    else:
+        s.landing_last.next = piece
+    s.landing_last = piece
+    return <void *>where if piece.placed else piece.bytes
 
 
 cdef void on_bulk_done(void *user, uint32_t tag, void *where, size_t n) noexcept nogil:
     cdef Session *s = <Session *>user
+    cdef Piece *piece
     if tag:
         gate_landed(&s.gates, tag)
         rm_bulk_release(s.channel, tag)
         return
-    staging_landed(&s.staging, s.landing)
-    s.landing = NULL
+    piece = s.landing
+    s.landing = piece.next
+    piece.next = NULL
+    staging_landed(&s.staging, piece)
     staging_credit(&s.staging)
 
 
@@ -76,6 +85,7 @@ cdef int32_t device_open(Device *device, CUdevice handle, uint64_t base, uint64_
 
 cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32_t window, const char *peer) noexcept nogil:
     """Takes the link over. The session's devices, ledger and images are set before."""
+    cdef uint32_t i
     cdef rm_options options
     cdef rm_events events
     memset(&options, 0, sizeof(options))
@@ -84,6 +94,7 @@ cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32
     options.bulk_window = window
     options.spin_us = <uint32_t>0xffffffff
     options.peer = peer
+    options.bulk_overlaps = True  # the issuer waits for payloads itself
     events.on_bulk = on_bulk
     events.on_bulk_done = on_bulk_done
     events.on_urgent = on_urgent
@@ -98,6 +109,10 @@ cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32
         return OUT_OF_MEMORY
     s.channel = rm_channel_over(link, &options, &events, s)
     s.staging.channel = s.channel
+    if s.channel != NULL:
+        staging_share(&s.staging)
+    for i in range(s.device_count if s.visible != NULL else 0):
+        s.devices[i].channel = s.channel
     return SUCCESS if s.channel != NULL else OUT_OF_MEMORY
 
 
@@ -118,6 +133,7 @@ cdef class Handle:
         self.s.ledger = <Ledger *>ledger
         self.s.ledger_slot = slot
         for handle, base, size, granule in devices:
+            self.s.devices[self.s.device_count].session = self.s
             if device_open(&self.s.devices[self.s.device_count], handle, base, size, granule) != SUCCESS:
                 raise MemoryError
             self.s.device_count += 1
@@ -145,6 +161,12 @@ cdef class Handle:
         if self.s.broken[0]:
             return RM_EPROTO, (<bytes>self.s.broken).decode(errors="replace")
         return error, why.decode(errors="replace")
+
+
+cdef str os_strerror(int error):
+    import os
+
+    return os.strerror(error)
 
 
 cdef void log_failure(str what, object error):

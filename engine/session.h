@@ -112,11 +112,14 @@ typedef struct Range {
 } Range;
 
 typedef struct Device {
+  struct Session *session;
   CUdevice handle;
   Arena arena;
   pthread_mutex_t lock; /* guards arena */
   /* Held to read by who sends straight from the arena's memory, to write by who frees some. */
   pthread_rwlock_t mapped;
+  rm_channel *channel; /* that its memory is made known to; NULL: the CPU does not see it */
+  bool refused;        /* which has failed before */
 } Device;
 
 typedef struct Session {
@@ -149,7 +152,7 @@ typedef struct Session {
 
   Staging staging;
   uint32_t slabs_pinned;
-  Piece *landing; /* where the bulk message under way goes; reading thread only */
+  Piece *landing, *landing_last; /* where bulk messages under way go; reading thread only */
   Gates gates;
   Jobs jobs;
   void *images; /* Python object: the images that modules are loaded from */

@@ -1,17 +1,36 @@
 /* staging.c: see staging.h. */
+#define _GNU_SOURCE
 #include "staging.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#define SLAB_BYTES ((size_t)STAGING_SLAB * RM_BULK_MAX)
+
+/* Memory of a file can be shared with a peer on this host; without one it serves all others. */
+static void *map_slab(Staging *s) {
+  off_t from = (off_t)(s->slab_count * SLAB_BYTES);
+  if (s->file >= 0 && ftruncate(s->file, from + (off_t)SLAB_BYTES) == 0) {
+    void *at = mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, s->file, from);
+    if (at != MAP_FAILED) return at;
+  }
+  if (s->file >= 0) close(s->file);
+  s->file = -1;
+  return mmap(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static void share_slab(Staging *s, uint32_t i) {
+  if (s->file >= 0) rm_share(s->channel, s->slabs[i], SLAB_BYTES, s->file, i * SLAB_BYTES);
+}
 
 static bool grow(Staging *s) {
   if (s->slab_count == STAGING_PIECES / STAGING_SLAB) return false;
   Piece *pieces = calloc(STAGING_SLAB, sizeof *pieces);
-  uint8_t *bytes = mmap(NULL, (size_t)STAGING_SLAB * RM_BULK_MAX, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uint8_t *bytes = map_slab(s);
   if (!pieces || bytes == MAP_FAILED) {
     free(pieces);
-    if (bytes != MAP_FAILED) munmap(bytes, (size_t)STAGING_SLAB * RM_BULK_MAX);
+    if (bytes != MAP_FAILED) munmap(bytes, SLAB_BYTES);
     return false;
   }
   for (uint32_t i = STAGING_SLAB; i-- > 0;) {
@@ -20,6 +39,7 @@ static bool grow(Staging *s) {
     s->free = &pieces[i];
   }
   s->slabs[s->slab_count++] = bytes;
+  if (s->channel) share_slab(s, s->slab_count - 1);
   s->free_count += STAGING_SLAB;
   return true;
 }
@@ -28,10 +48,15 @@ bool staging_init(Staging *s, uint32_t window) {
   pthread_mutex_init(&s->lock, NULL);
   pthread_cond_init(&s->moved, NULL);
   s->landed_end = &s->landed;
+  s->file = memfd_create("remora staging", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   while (s->free_count < window)
     if (!grow(s)) return false;
   s->promised = window;
   return true;
+}
+
+void staging_share(Staging *s) {
+  for (uint32_t i = 0; i < s->slab_count; i++) share_slab(s, i);
 }
 
 static Piece *pop(Staging *s) {

@@ -28,6 +28,7 @@ typedef struct Staging {
   pthread_cond_t moved; /* a piece came free or a payload arrived, or the session ended */
   rm_channel *channel;
   Piece *free, *landed, **landed_end;
+  int file; /* behind the slabs; -1: the newest are private */
   uint8_t *slabs[STAGING_PIECES / STAGING_SLAB];
   uint32_t slab_count;
   uint32_t free_count;
@@ -38,6 +39,8 @@ typedef struct Staging {
 
 /* window: bulk credits that the peer starts with. False: no memory. */
 bool staging_init(Staging *staging, uint32_t window);
+/* The channel is there: a peer on this host may reach the slabs. */
+void staging_share(Staging *staging);
 /* For on_bulk: where a message goes. NULL: the peer passed its credit. */
 Piece *staging_land(Staging *staging);
 /* For on_bulk_done, payloads of copies in (tag 0): queues it for staging_payload. */

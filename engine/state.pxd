@@ -36,6 +36,7 @@ cdef extern from "transport/channel.h" nogil:
         uint32_t silence_ms
         uint32_t spin_us
         bint service
+        bint bulk_overlaps
         const char *peer
     ctypedef struct rm_events:
         void *(*on_bulk)(void *user, uint32_t tag, size_t n) noexcept nogil
@@ -49,6 +50,10 @@ cdef extern from "transport/channel.h" nogil:
     void rm_commit(rm_channel *ch)
     int rm_flush(rm_channel *ch)
     int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
+    int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
+    int rm_bulk_returned(rm_channel *ch)
+    int rm_register(rm_channel *ch, void *at, size_t n)
+    void rm_deregister(rm_channel *ch, void *at, size_t n)
     void rm_bulk_release(rm_channel *ch, uint32_t tag)
     ctypedef struct rm_preceding:
         const rm_record *record
@@ -58,13 +63,16 @@ cdef extern from "transport/channel.h" nogil:
     rm_preceding rm_bulk_preceding(rm_channel *ch)
     void rm_bulk_needed(rm_channel *ch)
     void rm_expect(rm_channel *ch, int change)
+    int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset)
     int rm_read_loop(rm_channel *ch)
     const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error)
     void rm_release(rm_channel *ch, const rm_record *record)
 
 cdef extern from "engine/softgpu/visible.h" nogil:
     ctypedef struct sg_visible:
+        size_t bytes
         bint (*rest)() noexcept nogil
+        int (*file)(const void *at, size_t n, uint64_t *offset) noexcept nogil
 
 cdef extern from "engine/session.h" nogil:
     enum: MAX_DEVICES
@@ -130,6 +138,7 @@ cdef extern from "engine/session.h" nogil:
         uint8_t *slabs[16]
         uint32_t slab_count
     bint staging_init(Staging *staging, uint32_t window)
+    void staging_share(Staging *staging)
     Piece *staging_land(Staging *staging)
     void staging_landed(Staging *staging, Piece *piece)
     void staging_credit(Staging *staging)
@@ -243,10 +252,13 @@ cdef extern from "engine/session.h" nogil:
         uint64_t bytes
         void *owner
     ctypedef struct Device:
+        Session *session
         CUdevice handle
         Arena arena
         pthread_mutex_t lock
         pthread_rwlock_t mapped
+        rm_channel *channel
+        bint refused
     ctypedef struct Session:
         rm_channel *channel
         char broken[160]
@@ -279,6 +291,7 @@ cdef extern from "engine/session.h" nogil:
         Staging staging
         uint32_t slabs_pinned
         Piece *landing
+        Piece *landing_last
         Gates gates
         Jobs jobs
         void *images

@@ -86,6 +86,7 @@ cdef extern from "transport/channel.h" nogil:
     int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bint last)
     int rm_flush(rm_channel *ch)
     int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
+    int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset)
     int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n)
     void rm_bulk_release(rm_channel *ch, uint32_t tag)
     int rm_read_loop(rm_channel *ch)
@@ -515,6 +516,13 @@ cdef class Channel:
         cdef uint8_t[::1] view = buffer
         self.landing = buffer
         self.inbox.landing, self.inbox.landing_bytes = &view[0], view.shape[0]
+
+    def share(self, buffer, int fd, uint64_t offset=0):
+        """Lets a peer on this host reach a buffer that is a shared mapping of fd's bytes (-1: no longer)."""
+        cdef uint8_t[::1] view = buffer
+        cdef int error = rm_share(self.channel, &view[0], view.shape[0], fd, offset)
+        if error:
+            raise OSError(-error, os.strerror(-error))
 
     def release_bulk(self, uint32_t tag):
         """Gives the credit of one bulk message of this tag back (hold_bulk only)."""

@@ -18,9 +18,9 @@ _Static_assert(sizeof(rm_frame) == 16, "frame header is 16 bytes");
 
 /* Where the bytes of a bulk message lie, or that the receiver is asked where they shall go. */
 typedef struct rm_placed {
-  uint32_t turn;   /* counts these frames */
-  uint32_t n;      /* bytes of the bulk message */
-  uint32_t file;   /* number of a shared file; RM_PLACED_ASKS: the receiver has to name a place */
+  uint32_t turn; /* counts these frames */
+  uint32_t n;    /* bytes of the bulk message */
+  uint32_t file; /* number of a shared file; RM_PLACED_ASKS: the receiver has to name a place */
   uint32_t reserved;
   uint64_t offset; /* in that file */
 } rm_placed;

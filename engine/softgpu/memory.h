@@ -27,4 +27,6 @@ void sg_memory_set_managed(uintptr_t address);
 bool sg_memory_remove(uintptr_t address, sg_range_kind kind, sg_range *range);
 /* Whether ranges without a gap between them hold all of [address, address + bytes). */
 bool sg_memory_covers(uintptr_t address, size_t bytes);
+/* See visible.h. */
+int sg_mapped_file(const void *at, size_t n, uint64_t *offset);
 #endif

@@ -25,6 +25,7 @@ typedef struct sg_range {
   struct sg_device *device;
   void *owner;   /* a pool, a physical allocation */
   size_t charge; /* device memory it costs */
+  size_t place;  /* of mapped memory: where it begins in the device's file */
   uint64_t id;
 } sg_range;
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include "../../shim/runtime/integrity.h"
 #include "context.h"
+#include "memory.h"
 #include "queue.h"
 #include "settings.h"
 #include "storage.h"
@@ -169,7 +170,7 @@ static const slot pointers_table[5] = {SIZED(5), [4] = CODE(no_pointers)};
 
 /* ---- device memory that the CPU sees: our own, see visible.h */
 
-static const slot visible_table[2] = {SIZED(2), CODE(sg_queues_rest)};
+static const slot visible_table[3] = {SIZED(3), CODE(sg_queues_rest), CODE(sg_mapped_file)};
 
 /* ---- the door */
 

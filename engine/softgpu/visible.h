@@ -7,11 +7,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What the table holds. */
 typedef struct sg_visible {
   size_t bytes;       /* of the table */
   bool (*rest)(void); /* whether no stream of this process has anything left to do. Any thread */
+  /* The file of which [at, at + n), mapped by cuMemMap, is the bytes from *offset on; -1: there is
+   * none. The driver keeps it; another process may map it too. */
+  int (*file)(const void *at, size_t n, uint64_t *offset);
 } sg_visible;
 
 /* The bytes of its CUuuid; made at random once. */

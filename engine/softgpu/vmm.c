@@ -101,7 +101,7 @@ CUresult sg_cuMemGetAllocationGranularity(size_t *bytes, const CUmemAllocationPr
 static bool extend(physical *p) {
   int *file = &files[p->device->ordinal];
   off_t *end = &file_end[p->device->ordinal];
-  if (!*file) *file = memfd_create("softgpu memory", MFD_CLOEXEC);
+  if (!*file) *file = memfd_create("softgpu memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (*file <= 0 || ftruncate(*file, *end + (off_t)p->bytes) != 0) return false;
   p->place = *end;
   *end += (off_t)p->bytes;
@@ -202,7 +202,8 @@ CUresult sg_cuMemMap(CUdeviceptr pointer, size_t bytes, size_t offset,
                     .kind = SG_RANGE_MAPPED,
                     .context = sg_context_current(),
                     .device = p->device,
-                    .owner = p};
+                    .owner = p,
+                    .place = (size_t)p->place + offset};
   if (!sg_memory_add(&range)) return CUDA_ERROR_INVALID_VALUE; /* something is mapped there */
   void *at = mmap((void *)pointer, bytes, PROT_NONE, MAP_SHARED | MAP_FIXED,
                   files[p->device->ordinal], p->place + (off_t)offset);
@@ -213,6 +214,16 @@ CUresult sg_cuMemMap(CUdeviceptr pointer, size_t bytes, size_t offset,
   madvise(at, bytes, MADV_DONTFORK);
   p->references++;
   return CUDA_SUCCESS;
+}
+
+int sg_mapped_file(const void *at, size_t n, uint64_t *offset) {
+  sg_range range;
+  uintptr_t from = (uintptr_t)at;
+  if (!sg_memory_find(from, &range) || range.kind != SG_RANGE_MAPPED ||
+      n > range.base + range.bytes - from)
+    return -1;
+  *offset = range.place + (from - range.base);
+  return files[range.device->ordinal];
 }
 
 /* Back to reserved and empty. */

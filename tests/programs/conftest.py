@@ -1,8 +1,9 @@
-"""A server for all end-to-end tests of a run, and the two ways to run a program."""
+"""A server for all end-to-end tests of a run, and the ways to run a program: directly, and over each transport."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -18,12 +19,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Server]
         yield running
 
 
-@pytest.fixture(params=["direct", "remote"])
+@pytest.fixture(params=["direct", "tcp", "shm"])
 def run(request: pytest.FixtureRequest) -> Callable[..., harness.Result]:
-    """Runs a program: on the software GPU itself, and again through Remora."""
-    if request.param == "remote":
+    """Runs a program: on the software GPU itself, and again through Remora, over each transport."""
+    if request.param != "direct":
         running: harness.Server = request.getfixturevalue("server")
-        return running.run
+        return over(running, request.param)
 
     def directly(
         program: list[str], folder: object, *arguments: str, options: object = (), **settings: str
@@ -39,3 +40,19 @@ def run(request: pytest.FixtureRequest) -> Callable[..., harness.Result]:
         )
 
     return directly
+
+
+def over(running: harness.Server, transport: str) -> Callable[..., harness.Result]:
+    """Runs a program on this server, over this transport and no other: its log says so."""
+
+    def remotely(
+        program: list[str], folder: Path, *arguments: str, options: Sequence[str] = (), **settings: str
+    ) -> harness.Result:
+        before = running.log.read_text().count(f": transport {transport}")
+        result = running.run(
+            program, folder, *arguments, options=["--transport", transport, *options], **settings
+        )
+        assert running.log.read_text().count(f": transport {transport}") > before, result
+        return result
+
+    return remotely

@@ -80,6 +80,9 @@ class End:
         init = QPInitAttr(qp_type=V.IBV_QPT_RC, scq=self.cq, rcq=self.cq, cap=cap, sq_sig_all=0)
         self.qp = QP(self.pd, init)
         self.gid_index, self.gid = gid_of(self.context)
+        ready = QPAttr(port_num=PORT)
+        ready.qp_access_flags = REMOTE
+        self.qp.to_init(ready)  # from now on receives can be posted
 
     @property
     def address(self) -> Address:

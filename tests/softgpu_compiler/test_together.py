@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from remora.engine.softgpu.compiler.fatbin import find_ptx
 from tests.programs.toolchain import build
 from tests.softgpu_compiler.device import Driver, Module
+from tests.softgpu_compiler.test_regions import mode
 
 BLOCKS = 5
 
 
+def image() -> bytes:
+    source = Path(__file__).with_name("together.cu")
+    return build(source, "-fatbin", "-gencode=arch=compute_75,code=compute_75").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def module(driver: Driver) -> Module:
-    source = Path(__file__).with_name("together.cu")
-    return driver.load(build(source, "-fatbin", "-gencode=arch=compute_75,code=compute_75").read_bytes())
+    return driver.load(image())
 
 
 def numbers(count: int) -> np.ndarray:
@@ -49,6 +55,15 @@ def test_volatile_shared_memory_in_step(module: Module) -> None:
     out = np.zeros(64 * BLOCKS, "i4")
     module.launch("volatile_scan", 2 * BLOCKS, 32, data, out)
     assert np.array_equal(out.reshape(-1, 32), data.reshape(-1, 32).cumsum(1))
+
+
+def test_volatile_shared_memory_with_barriers_needs_no_step(module: Module) -> None:
+    data, out = numbers(64 * BLOCKS), np.zeros(64 * BLOCKS, "i4")
+    module.launch("volatile_with_barriers", BLOCKS, 64, data, out)
+    assert np.array_equal(out.reshape(-1, 64), data.reshape(-1, 64).cumsum(1))
+    text = find_ptx(image())
+    assert mode(text, "volatile_with_barriers") == "regions"
+    assert mode(text, "volatile_scan") == "coroutine"
 
 
 def behind_pointers(values: np.ndarray, block: int) -> np.ndarray:

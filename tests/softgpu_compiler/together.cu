@@ -47,6 +47,20 @@ K volatile_scan(const int *in, int *out) {
   out[blockIdx.x * 32 + t] = s[t + 32];
 }
 
+// Volatile, but with a barrier wherever threads meet: no need to be in step.
+K volatile_with_barriers(const int *in, int *out) {
+  __shared__ volatile int s[64];
+  int t = threadIdx.x, v = in[blockIdx.x * 64 + t];
+  s[t] = v;
+  for (int step = 1; step < 64; step *= 2) {
+    __syncthreads();
+    int w = t >= step ? s[t - step] : 0;
+    __syncthreads();
+    s[t] = v += w;
+  }
+  out[blockIdx.x * 64 + t] = s[t];
+}
+
 typedef int (*Op)(int *, int);
 __device__ __noinline__ int turned(int *s, int v) {
   s[threadIdx.x] = v;

@@ -64,25 +64,67 @@ def spins(function: Function) -> frozenset[int]:
     beside a fence: where a branch in the loop depends on the result, `while (atomicAdd(p, 0) < n)`.
     """
     found: set[int] = set()
-    retries: set[int] = set()
+    settled: set[int] = set()
     for start, end in sorted(loops(function), key=lambda range_: range_[1] - range_[0]):
-        body = function.body[start : end + 1]
-        for i, x in enumerate(body, start):
-            if not isinstance(x, Instr) or i in found or i in retries:
+        loop = _Loop(function.body[start : end + 1])
+        for i, x in loop.watchers(start):
+            if i in found or i in settled:
                 continue
-            if x.name == "atom" and x.has("cas") and _retries(x, body):
-                retries.add(i)
-            elif _always_watches(x) or (_may_watch(x, body) and _decides_branch(x, body)):
+            if loop.retries(x) or (loop.meets and x.has("shared", "shared::cta")):
+                settled.add(i)
+            elif _always_watches(x) or loop.decides_branch(x):
                 found.add(i)
     return frozenset(found)
 
 
-def _retries(x: Instr, body: list[Instr | Label]) -> bool:
-    """A compare-and-swap that tries again with what it found, as in an atomic maximum of floats: it fails
-    only where another thread has got on, so that it waits for nobody."""
-    if any(isinstance(y, Instr) and y.name == "ld" and not y.has("param", "const", "local") for y in body):
-        return False
-    return bool(names(x.args[2:3]) & _reached(x, body))
+class _Loop:
+    """What one loop does with what it reads."""
+
+    def __init__(self, body: list[Instr | Label]) -> None:
+        self.body = [x for x in body if isinstance(x, Instr)]
+        self.places = body
+        self.fenced = any(x.name in ("membar", "fence") for x in self.body)
+        #: All threads of the block wait for each other in every round: no other wait of theirs is meant.
+        self.meets = any(x.name in ("bar", "barrier") and x.pred is None and waits(x) for x in self.body)
+        #: What each instruction reads, and what it writes from that.
+        self.flows = [
+            (names(x.args[1:]) | ({x.pred.name} if x.pred else set()), names(x.args[:1]))
+            for x in self.body if x.name not in ("st", "red", "bra")
+        ]  # fmt: skip
+        self._deciding: set[str] | None = None
+
+    def watchers(self, start: int) -> list[tuple[int, Instr]]:
+        """The instructions that may be waiting for another thread's store."""
+        return [
+            (i, x) for i, x in enumerate(self.places, start)
+            if isinstance(x, Instr) and (_always_watches(x) or _may_watch(x, self.fenced))
+        ]  # fmt: skip
+
+    def retries(self, x: Instr) -> bool:
+        """A compare-and-swap that tries again with what it found, as in an atomic maximum of floats: it
+        fails only where another thread has got on, so that it waits for nobody."""
+        loads = any(y.name == "ld" and not y.has("param", "const", "local") for y in self.body)
+        if loads or not x.has("cas"):
+            return False
+        return bool(names(x.args[2:3]) & _closure(names(x.args[:1]), self.flows))
+
+    def decides_branch(self, x: Instr) -> bool:
+        """Whether the result of `x` can reach the predicate of a branch in the loop."""
+        if self._deciding is None:
+            predicates = {x.pred.name for x in self.body if x.name == "bra" and x.pred}
+            self._deciding = _closure(predicates, [(written, used) for used, written in self.flows])
+        return bool(names(x.args[:1]) & self._deciding)
+
+
+def _closure(registers: set[str], flows: list[tuple[set[str], set[str]]]) -> set[str]:
+    """The registers, and those that can be reached from them along the flows."""
+    before = -1
+    while before != len(registers):
+        before = len(registers)
+        for source, target in flows:
+            if source & registers:
+                registers |= target
+    return registers
 
 
 def _always_watches(x: Instr) -> bool:
@@ -91,32 +133,11 @@ def _always_watches(x: Instr) -> bool:
     return x.name == "atom" and x.has("cas", "exch", "acquire", "volatile")
 
 
-def _may_watch(x: Instr, body: list[Instr | Label]) -> bool:
+def _may_watch(x: Instr, fenced: bool) -> bool:
     """Any atomic; a plain load where the loop has a fence."""
-    if x.name == "ld" and not x.has("param", "const", "local"):
-        return any(isinstance(y, Instr) and y.name in ("membar", "fence") for y in body)
+    if x.name == "ld":
+        return fenced and not x.has("param", "const", "local")
     return x.name == "atom"
-
-
-def _decides_branch(x: Instr, body: list[Instr | Label]) -> bool:
-    """Whether the result of `x` can reach the predicate of a branch in `body`."""
-    reached = _reached(x, body)
-    return any(isinstance(y, Instr) and y.name == "bra" and y.pred and y.pred.name in reached for y in body)
-
-
-def _reached(x: Instr, body: list[Instr | Label]) -> set[str]:
-    """The registers that the result of `x` can reach in `body`."""
-    reached = names(x.args[:1])
-    for _ in range(len(body)):
-        before = len(reached)
-        for y in body:
-            if not isinstance(y, Instr) or not y.args or y.name in ("st", "red", "bra"):
-                continue
-            if (names(y.args[1:]) | ({y.pred.name} if y.pred else set())) & reached:
-                reached |= names(y.args[:1])
-        if len(reached) == before:
-            break
-    return reached
 
 
 def names(operands: list[Operand]) -> set[str]:
@@ -142,14 +163,72 @@ def waits(x: Instr) -> bool:
     return x.name in WARP_OPERATIONS
 
 
-def in_step(x: Instr) -> bool:
-    """A volatile access to shared memory. Old programs rely on a warp's threads making them in step."""
+def _volatile_shared(x: Instr) -> bool:
     return x.name in ("ld", "st") and x.has("volatile") and x.has("shared", "shared::cta")
+
+
+def in_step(function: Function) -> frozenset[int]:
+    """Body indices of volatile accesses to shared memory that a warp's threads have to make in step.
+
+    Old programs rely on it: `s[t] += s[t + 16]; s[t] += s[t + 8];`. It matters where a store and a load of
+    another place come after each other with no barrier between them.
+    """
+    accesses = [i for i, x in enumerate(function.body) if isinstance(x, Instr) and _volatile_shared(x)]
+    if not any(isinstance(x := function.body[i], Instr) and x.name == "st" for i in accesses):
+        return frozenset()
+    return frozenset(accesses) if _crossing(function) else frozenset()
+
+
+def _crossing(function: Function) -> bool:
+    """Whether a volatile store to shared memory and a load of another place meet without a barrier."""
+    place = {x.name: i for i, x in enumerate(function.body) if isinstance(x, Label)}
+    several = _written_twice(function)
+    pending: list[frozenset[tuple[str, str]]] = [frozenset()] * (len(function.body) + 1)
+    todo = [0]
+    seen: set[int] = set()
+    while todo:
+        i = todo.pop()
+        if i >= len(function.body):
+            continue
+        x, now = function.body[i], pending[i]
+        onward = [i + 1]
+        if isinstance(x, Instr):
+            if x.name in ("bar", "barrier") and waits(x) and x.pred is None:
+                now = frozenset()
+            elif _volatile_shared(x):
+                address = x.args[0 if x.name == "st" else 1]
+                where = "" if names([address]) & several else repr(address)
+                other = "ld" if x.name == "st" else "st"
+                if any(kind == other and (not where or where != w) for kind, w in now):
+                    return True
+                if x.name == "st":  # a thread that reads the place it wrote last needs nobody
+                    now = frozenset(a for a in now if a[0] == "ld")
+                now = now | {(x.name, where)}
+            if x.name in ("ret", "exit", "trap") and x.pred is None:
+                onward = []
+            elif jumps := targets(function, x):
+                onward = [place[t] for t in jumps if t in place] + ([i + 1] if x.pred else [])
+        for k in onward:
+            if k not in seen or not now <= pending[k]:
+                seen.add(k)
+                pending[k] |= now
+                todo.append(k)
+    return False
+
+
+def _written_twice(function: Function) -> set[str]:
+    once: set[str] = set()
+    twice: set[str] = set()
+    for x in function.instructions():
+        written = names(x.args[:1]) if x.name not in ("st", "red", "bra", "bar", "barrier") else set()
+        twice |= once & written
+        once |= written
+    return twice
 
 
 def gives_way(x: Instr) -> bool:
     """Whether the thread should let others run at this instruction, if it can."""
-    return waits(x) or x.name in GIVES_WAY or in_step(x)
+    return waits(x) or x.name in GIVES_WAY
 
 
 def function_waits(function: Function) -> bool:
@@ -159,7 +238,9 @@ def function_waits(function: Function) -> bool:
 
 def function_gives_way(function: Function) -> bool:
     """Whether the function should let others run somewhere; calls not followed."""
-    return any(gives_way(x) for x in function.instructions()) or bool(spins(function))
+    if any(gives_way(x) for x in function.instructions()) or spins(function):
+        return True
+    return bool(in_step(function))
 
 
 def call_target(x: Instr) -> Operand | None:

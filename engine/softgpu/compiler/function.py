@@ -52,6 +52,7 @@ class Scope:
     memory: dict[str, str] = field(default_factory=dict)  # local variables and parameters: IR pointers
     pointers: frozenset[str] = frozenset()
     spins: frozenset[int] = frozenset()
+    in_step: frozenset[int] = frozenset()
 
 
 class FunctionEmitter(Builder):
@@ -74,7 +75,8 @@ class FunctionEmitter(Builder):
         """A scope with memory for the function's own variables."""
         scope = Scope(function, prefix, return_label)
         scope.pointers = pointer_registers(function)
-        scope.spins = flow.spins(function)
+        if self.unit.coroutine:
+            scope.spins, scope.in_step = flow.spins(function), flow.in_step(function)
         for v in function.vars:
             if v.space in ("local", "param"):
                 scope.memory[v.name] = self.alloca(f"[{max(v.size, 1)} x i8]", max(v.align, 8))
@@ -279,6 +281,10 @@ class FunctionEmitter(Builder):
             if entry.body < 0:
                 raise UnsupportedError(f"the address of the external function {name}")
             return self.unit.external(function_symbol(entry.name))
+        if entry is not None:
+            raise UnsupportedError(
+                f"kernels that launch kernels (dynamic parallelism) are not supported (address of {name})"
+            )
         raise UnsupportedError(f"the address of {name}")
 
     def symbol_value(self, name: str, offset: int, ty: str) -> str:

@@ -69,7 +69,7 @@ def plan(function: Function) -> Plan | None:
 
 
 def _plan(function: Function) -> Plan | None:
-    if any(v.space == "local" for v in function.vars) or flow.spins(function):
+    if any(v.space == "local" for v in function.vars) or flow.spins(function) or flow.in_step(function):
         return None
     arguments = {v.name for v in function.vars if v.space == "param"}
     if not all(_suits(x) and not _points_to(x, arguments) for x in function.instructions()):

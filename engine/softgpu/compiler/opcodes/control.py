@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.function import FunctionEmitter
 
 MAX_INLINED = 200
+NO_LAUNCHES = "kernels that launch kernels (dynamic parallelism) are not supported"
 
 
 @op("bra", "uni")
 def bra(f: FunctionEmitter, x: Instr) -> None:
     """bra label"""
-    target = f.label_name(_label(x.args[0]))
+    (label,) = x.args
+    target = f.label_name(_label(label))
     if x.pred is None:
         f.branch(target)
         return
@@ -38,8 +40,9 @@ def _label(operand: Operand) -> str:
 @op("brx", "idx uni")
 def brx(f: FunctionEmitter, x: Instr) -> None:
     """brx.idx index, table"""
-    index = f.value(x.args[0], "u32")
-    targets = f.scope.function.tables[_label(x.args[1])]
+    selector, table = x.args
+    index = f.value(selector, "u32")
+    targets = f.scope.function.tables[_label(table)]
     beyond = f.new_label("beyond")
     cases = " ".join(f"i32 {i}, label %{f.label_name(t)}" for i, t in enumerate(targets))
     f.do(f"switch i32 {index}, label %{beyond} [{cases}]")
@@ -127,6 +130,8 @@ def _is_external(f: FunctionEmitter, name: str) -> bool:
 
 def _direct_call(f: FunctionEmitter, name: str, pointers: list[str]) -> None:
     entry = f.unit.module.entry(name)
+    if name.startswith("__cudaCDP"):
+        raise UnsupportedError(f"{NO_LAUNCHES} ({name})")
     if entry is None or entry.body < 0 or entry.entry:
         raise UnsupportedError(f"call of {name}, which this module doesn't define")
     function = f.unit.module.function(entry.name)

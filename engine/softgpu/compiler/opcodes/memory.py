@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remora.engine.softgpu.compiler import flow
 from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.opcodes import warp
 from remora.engine.softgpu.compiler.registry import op
@@ -39,9 +38,9 @@ def yield_if_spinning(f: FunctionEmitter) -> None:
         f.suspend("yield")
 
 
-def keep_in_step(f: FunctionEmitter, x: Instr) -> None:
+def keep_in_step(f: FunctionEmitter) -> None:
     """A volatile access to shared memory comes after those before it in all lanes that run together."""
-    if flow.in_step(x) and f.unit.coroutine and f.kernel and f.index not in f.scope.spins:
+    if f.unit.coroutine and f.kernel and f.index in f.scope.in_step and f.index not in f.scope.spins:
         warp.in_step(f)
 
 
@@ -67,7 +66,7 @@ def ld(f: FunctionEmitter, x: Instr) -> None:
     size = SIZE[ty]
     pointer = f.address(_without_hint(x.args[1]), space)
     yield_if_spinning(f)
-    keep_in_step(f, x)
+    keep_in_step(f)
     if f.is_pointer(x.args[0]):
         f.store_pointer(x.args[0], f.load("ptr", pointer, 8, _is_constant(f, x, space)))
         return
@@ -97,7 +96,7 @@ def st(f: FunctionEmitter, x: Instr) -> None:
     space, ty = space_of(x), raw(x.types()[-1])
     size = SIZE[ty]
     pointer = f.address(_without_hint(x.args[0]), space)
-    keep_in_step(f, x)
+    keep_in_step(f)
     vector = x.has("v2", "v4", "v8")
     source = x.args[1]
     values = _lanes(x, source) if vector or (isinstance(source, Vec) and len(source.items) == 1) else [source]

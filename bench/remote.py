@@ -35,8 +35,9 @@ class Operations:
 class Server:
     """`remora serve` on a port of its own, driving the software GPU (or another driver)."""
 
-    def __init__(self, placement: Placement, driver: str = "softgpu") -> None:
+    def __init__(self, placement: Placement, driver: str = "softgpu", transport: str = "tcp") -> None:
         self.placement = placement
+        self.transport = transport
         self.address = f"127.0.0.1:{_free_port()}"
         BUILT.mkdir(parents=True, exist_ok=True)
         self.log = BUILT / f"serve-{placement.name}.log"
@@ -48,7 +49,7 @@ class Server:
     def client(self, under: Callable[[list[str]], list[str]] = list) -> Program:
         """The measuring CUDA program, run through this server (and under a tool, if one is given)."""
         program = under([str(build("client"))])
-        command = [*REMORA, "run", "--server", self.address, "--", *program]
+        command = [*REMORA, "run", "--server", self.address, "--transport", self.transport, "--", *program]
         return Program(command, self.placement.client, dict(os.environ))
 
     def operations(self) -> Operations:

@@ -108,7 +108,11 @@ class Endpoint:
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counters since the start: bytes_sent, bytes_received, sends (system calls), recvs, and others."""
+        """Counters since the start: bytes_sent, bytes_received, sends (system calls), recvs, and others.
+
+        bulk_direct and bulk_copied: bytes of large transfers that a network card or the other process took
+        from where they lay, and those that this processor copied for it. Register memory to have no copies.
+        """
 
     def close(self, timeout: float | None = 1.0) -> None:
         """Sends what is begun, for at most timeout seconds, and ends the connection. Whoever waits in

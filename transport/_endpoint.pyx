@@ -56,6 +56,8 @@ cdef extern from "transport/link.h" nogil:
         uint64_t recvs
         uint64_t waits
         uint64_t credit_waits
+        uint64_t bulk_copied
+        uint64_t bulk_direct
     int RM_EPROTO
     int RM_ETIMEOUT
     rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events, void *user)

@@ -39,7 +39,7 @@ def join(transport: Any = "tcp", **options: Any) -> Pair:
         return near, listener.accept(10)
 
 
-@pytest.fixture(params=["tcp", "own"])
+@pytest.fixture(params=["tcp", "shm", "own"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     near, far = join(UnixTransport() if request.param == "own" else request.param)
     yield near, far

@@ -1,4 +1,4 @@
-"""remora.transport over RDMA: the tests of tests/transport/test_endpoint.py that any transport has to pass."""
+"""remora.transport over RDMA: what tests/transport/test_endpoint.py asks of every transport, and copies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-import remora.transport as rt
 from tests.transport import test_endpoint as everywhere
 
 pytestmark = pytest.mark.timeout(90)
@@ -57,4 +56,15 @@ def test_a_registered_buffer_is_not_copied_by_the_channel() -> None:
     memoryview(local)[:] = bytes(8 << 20)
     near.read(remote.handle, local, timeout=30)
     assert memoryview(remote) == memoryview(local)
-    assert isinstance(near, rt.Endpoint)
+    for end in (near, far):
+        assert end.stats["bulk_copied"] == 0
+    assert near.stats["bulk_direct"] + far.stats["bulk_direct"] >= 16 << 20
+
+
+def test_other_memory_is_copied_once_into_a_staging_ring() -> None:
+    near, far = everywhere.join("rdma")
+    remote = far.allocate(8 << 20)
+    near.write(remote.handle, bytes(range(256)) * (8 << 20 >> 8), timeout=30)
+    assert bytes(memoryview(remote)[-256:]) == bytes(range(256))
+    assert near.stats["bulk_copied"] == 8 << 20
+    assert far.stats["bulk_copied"] == 0

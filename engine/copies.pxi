@@ -72,6 +72,8 @@ cdef void pin_staging(Session *s) noexcept nogil:
     """Pins the staging that there is: a copy to or from memory that isn't would wait for its stream."""
     while s.slabs_pinned < s.staging.slab_count:
         cydriver.cuMemHostRegister(s.staging.slabs[s.slabs_pinned], STAGING_SLAB * RM_BULK_MAX, 1)  # PORTABLE
+        if s.visible == NULL:  # else payloads that can't pass it by are rare
+            rm_register(s.channel, s.staging.slabs[s.slabs_pinned], STAGING_SLAB * RM_BULK_MAX)
         s.slabs_pinned += 1
 
 

@@ -54,21 +54,27 @@ cdef bint in_one_piece(Session *s, uint64_t at, uint64_t pitch, uint64_t width, 
     return s.visible != NULL and (rows == 1 or pitch == width) and device_at(s, at) != NULL
 
 
-cdef int32_t send_direct(Session *s, uint64_t token, uint64_t at, uint64_t size) noexcept nogil:
-    """Sends device memory, which is checked again as it may have been freed since it was at the door."""
+cdef int32_t send_direct(Session *s, uint64_t token, uint64_t at, uint64_t size, bint tells) noexcept nogil:
+    """Sends device memory, which is checked again as it may have been freed since it was at the door.
+
+    It stays mapped until the client has it: a link may take it from where it lies. tells: with DONE at the end.
+    """
     cdef Device *device = device_at(s, at)
     cdef int32_t status = SUCCESS
     cdef bint over = False
     cdef uint32_t part
+    pthread_rwlock_rdlock(&device.mapped)
     while size and status == SUCCESS and not over:
         part = <uint32_t>(size if size < RM_BULK_MAX else RM_BULK_MAX)
-        pthread_rwlock_rdlock(&device.mapped)
         status = check_range(s, at, part)
         if status == SUCCESS:
-            over = rm_bulk(s.channel, <uint32_t>token, <const void *>at, part) != 0
-        pthread_rwlock_unlock(&device.mapped)
+            over = rm_bulk_lend(s.channel, <uint32_t>token, <const void *>at, part) != 0
         at += part
         size -= part
+    if tells:
+        send_done(s, token, status)
+    rm_bulk_returned(s.channel)
+    pthread_rwlock_unlock(&device.mapped)
     return status
 
 
@@ -76,5 +82,5 @@ cdef bint out_at_once(Session *s, Target *t, const rm_q_copy_out *q, uint64_t to
     """A copy out that the program waits for, sent by the issuer if the stream gets there in no time."""
     if not stream_reached(s, t):
         return False
-    send_done(s, q.token, send_direct(s, q.token, q.src, total))
+    send_direct(s, q.token, q.src, total, True)
     return True

@@ -127,7 +127,7 @@ cdef void run_large_out(void *session, Job *job) noexcept nogil:
 cdef void move_out(Session *s, Gate *gate) noexcept nogil:
     """Sends device memory that nothing changes meanwhile."""
     if in_one_piece(s, gate.at, gate.pitch, gate.width, gate.rows):
-        gate.status = send_direct(s, gate.token, gate.at, gate.width * gate.rows)
+        gate.status = send_direct(s, gate.token, gate.at, gate.width * gate.rows, False)
     else:
         send_staged(s, gate)
 

@@ -98,7 +98,8 @@ void rm_commit(rm_channel *ch);
  * which it calls next. */
 void rm_commit_unsent(rm_channel *ch);
 /* As rm_commit, and keeps the order "record, then its bulk messages" against other senders: the
- * bulk messages follow with rm_bulk_in_order, the last one gives the ring free. */
+ * bulk messages follow with rm_bulk_in_order, the last one gives the ring free. Registered memory
+ * is lent, see rm_bulk_lend. */
 void rm_commit_with_bulk(rm_channel *ch);
 int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool last);
 /* Sends all that is committed, from this thread. 0 or an error. */
@@ -117,10 +118,10 @@ int rm_bulk_returned(rm_channel *ch);
 int rm_register(rm_channel *ch, void *at, size_t n);
 /* Ends that, for the very range that was registered, when nothing under way needs it any more. */
 void rm_deregister(rm_channel *ch, void *at, size_t n);
-/* Tells that [at, at + n) is a shared mapping of fd's bytes from offset on, which a peer on this host
- * may map too: bulk messages from and to it are then copied once. It gets the whole file, and may
- * write it. fd < 0: no longer. Not needed for correctness: 0, or -errno where nothing comes of it.
- * Once per stretch of memory, not per copy. Any thread. */
+/* Tells that [at, at + n) is a shared mapping of fd's bytes from offset on, which a peer on this
+ * host may map too: bulk messages from and to it are then copied once. It gets the whole file, and
+ * may write it. fd < 0: no longer. Not needed for correctness: 0, or -errno where nothing comes of
+ * it. Once per stretch of memory, not per copy. Any thread. */
 int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset);
 /* 0 or an error; -EAGAIN only on the reading thread, when too many wait to be sent. */
 int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);

@@ -253,6 +253,8 @@ static bool take_fetched(rm_rdma *r, rm_channel *ch, uint32_t fetched) {
   if (!more) return true;
   if (more > rm_load(&r->out.announced) - r->peer_fetched)
     return rm_in_broken(ch, "%u bulk messages read, more than were announced", more);
+  for (uint32_t k = r->peer_fetched; k != fetched; k++)
+    rm_rdma_used(rm_load(&r->out.lent[k % RM_RDMA_LENT]));
   rm_store_ordered(&r->peer_fetched, fetched);
   wake_senders(r);
   rm_in_returned(ch, r->base.returned + more);
@@ -351,9 +353,11 @@ static long take_in(rm_rdma *r, rm_channel *ch) {
 
 /* ---- sleeping */
 
+/* For all completions: those of reads are not solicited, nor, on Soft-RoCE, what a dead pair gives
+ * back. */
 static void arm(rm_rdma *r) {
   rm_store_ordered(&r->armed, 1);
-  rm_notify_cq(r->in_cq, r->reads_posted == r->reads_landed);
+  rm_notify_cq(r->in_cq, 0);
 }
 
 /* Only the reading thread: an event stays until whoever it woke has looked. */

@@ -15,17 +15,23 @@
 
 #define RM_RDMA_WRS (2 * RM_PARCELS_MAX) /* work requests of one batch */
 
+/* Bulk messages that can be announced and not read yet: those of both windows. A power of two. */
+#define RM_RDMA_LENT 256u
+
 typedef struct rm_region { /* registered memory */
   uintptr_t at;
   size_t n;
   struct ibv_mr *mr;
   bool writable;
+  uint32_t uses; /* messages under way from it or to it */
+  struct rm_region *next_gone;
 } rm_region;
 
 typedef struct rm_rdma_read { /* a bulk message being read from the peer */
   void *where;
   uint32_t n;
-  uint8_t *staged; /* NULL: it goes to where directly */
+  uint8_t *staged;   /* or NULL: it goes to where directly, */
+  rm_region *region; /* which lies there */
 } rm_rdma_read;
 
 /* What the tests look at: where the last messages that were read came from and went to. */
@@ -60,8 +66,9 @@ typedef struct rm_rdma {
     uint64_t ring_at;    /* records sent */
     uint32_t count;      /* immediates sent; shared */
     uint32_t bulks[2];
-    uint32_t announced;     /* bulk messages for the peer to read; shared */
-    uint64_t announced_all; /* the same, without wrapping */
+    uint32_t announced;            /* bulk messages for the peer to read; shared */
+    uint64_t announced_all;        /* the same, without wrapping */
+    rm_region *lent[RM_RDMA_LENT]; /* of the k-th announced, at k mod its length; shared */
     uint32_t staged, stage_until[RM_RDMA_STAGE];
     uint64_t wrs, wrs_done, wrs_signalled;
     unsigned wr_count;
@@ -102,7 +109,8 @@ typedef struct rm_rdma {
   } in;
 
   pthread_mutex_t region_lock;
-  rm_region *regions; /* by address, without overlaps */
+  rm_region **regions; /* by address, without overlaps */
+  rm_region *gone_regions;
   uint32_t region_count, region_room;
   rm_rdma_placed placed[RM_RDMA_PLACED]; /* the k-th read at k mod RM_RDMA_PLACED */
 } rm_rdma;
@@ -128,8 +136,9 @@ void rm_rdma_add_write(rm_rdma *r, const void *from, uint32_t n, uint64_t to, ui
 
 /* rdma_memory.c */
 int rm_rdma_memory(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
-/* The registered range that holds all n bytes; false: there is none. */
-bool rm_rdma_region(rm_rdma *r, const void *at, size_t n, rm_region *found);
+/* The registered range that holds all n bytes, for one message more; NULL: there is none. */
+rm_region *rm_rdma_use(rm_rdma *r, const void *at, size_t n, bool writes);
+void rm_rdma_used(rm_region *region);
 void rm_rdma_forget_memory(rm_rdma *r);
 
 /* rdma_port.c: opens the device whose port has the socket's own address. false: why is told. */

@@ -49,24 +49,24 @@ static uint8_t *take_stage(rm_rdma *r) {
 }
 
 static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
-  rm_region region;
   const void *at = parcel->bytes;
-  bool direct = rm_rdma_region(r, at, parcel->n, &region);
-  if (!direct) {
+  rm_region *region = rm_rdma_use(r, at, parcel->n, false);
+  if (!region) {
     uint8_t *stage = take_stage(r);
     if (!stage) return -EAGAIN;
     memcpy(stage, at, parcel->n);
     at = stage;
   }
-  rm_count(direct ? &r->base.bulk_direct : &r->base.bulk_copied, parcel->n);
+  rm_count(region ? &r->base.bulk_direct : &r->base.bulk_copied, parcel->n);
+  rm_store(&r->out.lent[r->out.announced % RM_RDMA_LENT], region);
   rm_store(&r->out.announced, r->out.announced + 1);
   r->out.announced_all++;
-  if (direct) rm_store_ordered(&r->base.lent, r->out.announced_all);
+  if (region) rm_store_ordered(&r->base.lent, r->out.announced_all);
   rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_READ);
   notice->n = (uint32_t)parcel->n;
   notice->tag = parcel->tag;
   notice->at = (uintptr_t)at;
-  notice->key = direct ? region.mr->rkey : r->own_mr->rkey;
+  notice->key = region ? region->mr->rkey : r->own_mr->rkey;
   rm_rdma_add_notice(r, 0);
   return 0;
 }
@@ -104,20 +104,18 @@ static uint8_t *stage_for(rm_rdma *r) {
   return r->stage_in + (size_t)(r->in.staged++ % RM_RDMA_STAGE) * RM_BULK_MAX;
 }
 
-/* 1 or 0; a device that takes no read any more has failed, which the poll will
- * say. */
+/* 1 or 0; a device that takes no read any more has failed, which the poll will say. */
 static int start_read(rm_rdma *r, const rm_notice *notice) {
-  rm_region region;
-  bool direct = rm_rdma_region(r, r->in.where, notice->n, &region) && region.writable;
-  uint8_t *stage = direct ? NULL : stage_for(r);
-  if (!direct && !stage) return 0;
-  rm_count(direct ? &r->base.bulk_direct : &r->base.bulk_copied, notice->n);
-  r->in.reads[r->reads_posted % RM_RDMA_READS] = (rm_rdma_read){r->in.where, notice->n, stage};
+  rm_region *region = rm_rdma_use(r, r->in.where, notice->n, true);
+  uint8_t *stage = region ? NULL : stage_for(r);
+  if (!region && !stage) return 0;
+  rm_count(region ? &r->base.bulk_direct : &r->base.bulk_copied, notice->n);
+  r->in.reads[r->reads_posted % RM_RDMA_READS] =
+      (rm_rdma_read){r->in.where, notice->n, stage, region};
   r->in.begun = false;
-  if (post_read(r, notice, direct ? r->in.where : stage,
-                direct ? region.mr->lkey : r->own_mr->lkey))
+  if (post_read(r, notice, region ? r->in.where : stage,
+                region ? region->mr->lkey : r->own_mr->lkey))
     rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
-  if (rm_load_ordered(&r->armed)) rm_notify_cq(r->in_cq, 0); /* reads are not solicited */
   return 1;
 }
 
@@ -142,6 +140,7 @@ long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
       memcpy(read->where, read->staged, read->n);
       r->in.staged_done++;
     }
+    rm_rdma_used(read->region);
     rm_store_ordered(&r->fetched, r->fetched + 1);
     rm_store_ordered(&r->reads_landed, landed);
     bytes += read->n;

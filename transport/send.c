@@ -281,6 +281,7 @@ static bool returned(rm_channel *ch, uint64_t lent) {
 /* Looks for itself first: the answer is a round trip away. */
 static int wait_returned(rm_channel *ch, uint64_t lent) {
   if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
+  rm_drain(ch, true);
   uint64_t end = rm_now_us() + ch->spin_us;
   do {
     rm_poll(ch);

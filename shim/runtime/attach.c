@@ -18,6 +18,10 @@
 #define RANGE_STEP 0x010000000000u
 #define RANGE_BYTES ((uint64_t)1 << 40)
 #define RANGE_BYTES_LEAST ((uint64_t)1 << 36)
+/* The same where a process has 39 bits of addresses (user-mode Linux, small page tables): below its
+ * program, which lies at two thirds. */
+#define LOW_BASE 0x1000000000u
+#define LOW_STEP 0x1000000000u
 
 /* ---- the range for device memory: nothing of this process may ever lie there */
 
@@ -33,14 +37,24 @@ static bool reserve_at(uint64_t base, uint64_t bytes) {
   return at == wanted;
 }
 
-#define PLACES 64u /* that are tried */
+#define HIGH_PLACES 64u
+#define PLACES (HIGH_PLACES + 4u) /* that are tried */
+
+static uint64_t base_of(unsigned place) {
+  return place < HIGH_PLACES ? RANGE_BASE + place * RANGE_STEP
+                             : LOW_BASE + (place - HIGH_PLACES) * LOW_STEP;
+}
+
+static unsigned place_behind(uint64_t base) {
+  return base >= RANGE_BASE ? (unsigned)((base - RANGE_BASE) / RANGE_STEP) + 1
+                            : (unsigned)((base - LOW_BASE) / LOW_STEP) + 1 + HIGH_PLACES;
+}
 
 /* The first free place from `place` on; PLACES if there is none. */
 static unsigned reserve_from(unsigned place, uint64_t bytes, reserved *range) {
   for (; place < PLACES; place++) {
-    uint64_t base = RANGE_BASE + place * RANGE_STEP;
-    if (reserve_at(base, bytes)) {
-      *range = (reserved){base, bytes};
+    if (reserve_at(base_of(place), bytes)) {
+      *range = (reserved){base_of(place), bytes};
       break;
     }
   }
@@ -62,9 +76,9 @@ static void give_up(reserved *range) {
 /* The next place after the one that did not suit the server. */
 static bool reserve_elsewhere(reserved *range) {
   uint64_t bytes = range->bytes ? range->bytes : RANGE_BYTES;
-  uint64_t place = (range->base - RANGE_BASE) / RANGE_STEP + 1;
+  unsigned place = place_behind(range->base);
   give_up(range);
-  return place < PLACES && reserve_from((unsigned)place, bytes, range) < PLACES;
+  return place < PLACES && reserve_from(place, bytes, range) < PLACES;
 }
 
 static bool move(void *user, uint64_t base, uint64_t bytes, uint64_t *other) {

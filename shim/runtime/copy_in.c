@@ -135,10 +135,17 @@ static CUresult pulled(const rm_target *stream, const rm_side *to, const rm_rows
 
 _Static_assert(sizeof(rm_q_copy_in) == sizeof(rm_q_copy_in_pull), "copy_in_pull is copy_in");
 
+/* A copy that the program waits for is over once its memory may change. Memory that is not pinned
+ * is consumed by then anyway; pinned memory may have been lent to the engine, which takes it from
+ * there. */
 CUresult rm_copy_in(const rm_target *stream, const rm_side *to, const rm_rows *from, bool sync) {
   rm_stats_add(&rm_stats()->copied_in, from->width * from->rows);
-  if (rm_rows_pinned(from) && rm_pending_hazard(from)) return pulled(stream, to, from, sync);
+  bool pinned = rm_rows_pinned(from);
+  if (pinned && rm_pending_hazard(from)) return pulled(stream, to, from, sync);
   rm_target target = *stream;
   target.done = sync;
-  return eager(&target, to, from);
+  CUresult status = eager(&target, to, from);
+  if (!status && sync && pinned && rm_bulk_returned(rm_session.channel))
+    return rm_session_failure();
+  return status;
 }

@@ -1,6 +1,8 @@
 /* host_memory.c: pinned host memory. It is ordinary memory of this process; "pinned" means that
  * asynchronous copies may read and write it when the stream gets there. */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "context.h"
@@ -21,6 +23,17 @@ static CUresult current(rm_context **context) {
   CUresult status = rm_ready();
   *context = rm_context_current();
   return status || *context ? status : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+/* Over RDMA the network card reads and writes pinned memory in place, if it may be locked. */
+static void make_known(void *at, size_t bytes) {
+  static bool told;
+  int error = rm_register(rm_session.channel, at, bytes);
+  if (!error || error == -EEXIST || __atomic_exchange_n(&told, true, __ATOMIC_RELAXED)) return;
+  rm_say(
+      "%zu bytes of pinned memory could not be registered for RDMA (%s): copies from and to such "
+      "memory are staged; raise the limit on locked memory (ulimit -l)",
+      bytes, strerror(-error));
 }
 
 /* At an address that the device has too. */
@@ -49,6 +62,7 @@ CUresult rm_cuMemHostAlloc(void **out, size_t bytes, unsigned int flags) {
     munmap(at, bytes);
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
+  make_known(at, bytes);
   *out = at;
   return CUDA_SUCCESS;
 }
@@ -67,6 +81,7 @@ CUresult rm_cuMemFreeHost(void *at) {
   if (!rm_range_remove(base, 1u << RM_RANGE_HOST, &range)) return CUDA_ERROR_INVALID_VALUE;
   if (rm_is_device_address(base)) return status;
   CUresult drained = rm_pending_drain(at, range.bytes);
+  rm_deregister(rm_session.channel, at, range.bytes);
   munmap(at, range.bytes);
   return status ? status : drained;
 }
@@ -83,7 +98,9 @@ CUresult rm_cuMemHostRegister(void *at, size_t bytes, unsigned int flags) {
                     .kind = RM_RANGE_REGISTERED,
                     .flags = flags,
                     .context = context};
-  return rm_range_add(&range) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+  if (!rm_range_add(&range)) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+  make_known(at, bytes);
+  return CUDA_SUCCESS;
 }
 
 CUresult rm_cuMemHostUnregister(void *at) {
@@ -97,6 +114,7 @@ CUresult rm_cuMemHostUnregister(void *at) {
   if (!rm_range_remove(base, 1u << RM_RANGE_REGISTERED, &range))
     return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
   CUresult drained = rm_pending_drain(at, range.bytes);
+  rm_deregister(rm_session.channel, at, range.bytes);
   return status ? status : drained;
 }
 

@@ -40,6 +40,7 @@ static CUresult send_image(rm_context *context, const rm_image *image, const uin
     size_t left = image->size - at;
     status = send_piece(context, image, hash, at, left < RM_BULK_MAX ? left : RM_BULK_MAX);
   }
+  if (!status && rm_bulk_returned(rm_session.channel)) status = rm_session_failure();
   return status;
 }
 

@@ -176,8 +176,10 @@ void *rm_pending_bulk(void *user, uint32_t tag, size_t n) {
   pthread_mutex_lock(&lock);
   rm_pending *slot = tag && tag < slots_used ? &slots[tag] : NULL;
   if (slot && slot->kind == RM_PENDING_COPY_OUT &&
-      n <= slot->host.width * slot->host.rows - slot->moved)
-    where = (contiguous(&slot->host) ? slot->host.base : slot->staging) + slot->moved;
+      n <= slot->host.width * slot->host.rows - slot->coming) {
+    where = (contiguous(&slot->host) ? slot->host.base : slot->staging) + slot->coming;
+    slot->coming += n;
+  }
   pthread_mutex_unlock(&lock);
   return where;
 }

@@ -36,6 +36,7 @@ typedef struct rm_pending {
   uint32_t next_free;
   rm_rows host;          /* copies */
   size_t moved;          /* bytes of them that have arrived or left */
+  size_t coming;         /* of a copy out: those that are on their way or have arrived */
   char *staging;         /* where bytes of a pitched copy out land first */
   rm_outcome *outcome;   /* of a copy out: who waits for its end, if someone does */
   rm_progress *progress; /* marks */

@@ -1,10 +1,20 @@
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any, Literal, Protocol, TypeAlias
 
-from typing_extensions import Buffer as Bytes
+from typing_extensions import Buffer as HasBuffer
 from typing_extensions import Self
 
 from .remote import RemoteBuffer
+
+class HasArray(Protocol):
+    """NumPy's arrays, which before Python 3.12 don't tell that they have the buffer protocol."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+Bytes: TypeAlias = HasBuffer | HasArray
+Remote: TypeAlias = Literal["none", "read", "write", "readwrite"]
 
 class CarrierFailed(Exception): ...
 
@@ -73,11 +83,11 @@ class Endpoint:
         """Messages as they come, until the peer or this side closes the connection."""
 
     def __next__(self) -> bytes: ...
-    def allocate(self, nbytes: int, *, remote: str = "readwrite") -> Buffer:
+    def allocate(self, nbytes: int, *, remote: Remote = "readwrite") -> Buffer:
         """A new buffer of nbytes zeros; the peer may do in it what remote says: "read", "write", "readwrite",
         "none"."""
 
-    def register(self, memory: Bytes, *, remote: str = "readwrite") -> Buffer:
+    def register(self, memory: Bytes, *, remote: Remote = "readwrite") -> Buffer:
         """Existing memory, such as a NumPy array, as a buffer. It is not copied, and it stays exported
         until the buffer is closed: an array cannot be resized meanwhile. Contiguous; writable if the peer may
         write."""

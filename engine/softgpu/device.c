@@ -92,7 +92,7 @@ static CUresult find(int ordinal, sg_device **device) {
 
 CUresult sg_cuDriverGetVersion(int *version) {
   if (!version) return CUDA_ERROR_INVALID_VALUE;
-  *version = SG_DRIVER_VERSION;
+  *version = sg_config()->driver_version;
   return CUDA_SUCCESS;
 }
 

@@ -2,6 +2,7 @@
    sane one with a line on stderr. */
 #define _GNU_SOURCE
 #include "settings.h"
+#include "device.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@ static void read_settings(void) {
   settings.workers = (int)number("REMORA_SOFTGPU_WORKERS", 1, 256, processors_here());
   settings.processors = (int)number("REMORA_SOFTGPU_SMS", 1, 256, settings.workers);
   settings.clock_khz = (int)number("REMORA_SOFTGPU_CLOCK_MHZ", 1, 10000, 1000) * 1000;
+  settings.driver_version = (int)number("REMORA_DRIVER_VERSION", 11000, 99999, SG_DRIVER_VERSION);
   const char *python = getenv("REMORA_SOFTGPU_PYTHON");
   settings.python = python && *python ? python : "python3";
   const char *cache = getenv("REMORA_SOFTGPU_CACHE");

@@ -12,9 +12,18 @@ from pathlib import Path
 SHIM_FOLDER = Path(__file__).resolve().parents[1] / "lib"
 SOFTGPU_FOLDER = Path(__file__).resolve().parents[2] / "engine" / "softgpu" / "lib"
 
+PTXAS = str(Path(__file__).resolve().with_name("ptxas"))
+
 # The software GPU compiles PTX. Clients that would hand it machine code must be told to send PTX instead.
 # Numba needs no setting: without nvJitLink it sends PTX, and it has none to pass over one that is installed.
-PTX_SETTINGS = {"CUPY_COMPILE_WITH_PTX": "1"}
+PTX_SETTINGS = {
+    "CUPY_COMPILE_WITH_PTX": "1",
+    # Triton runs an assembler itself: which of the two depends on the device's compute capability.
+    "TRITON_PTXAS_PATH": PTXAS,
+    "TRITON_PTXAS_BLACKWELL_PATH": PTXAS,
+    # Warp makes PTX only for a driver as new as its own toolkit: newer than all of CUDA 13.
+    "REMORA_DRIVER_VERSION": "13090",
+}
 
 # Variables that the shim reads. REMORA_STATS (a folder) and REMORA_LOG may also be the user's own wish.
 OURS = ("REMORA_SERVER", "REMORA_TICKET", "REMORA_STATS", "REMORA_LOG")

@@ -1,5 +1,6 @@
 /* init.c: starting the library, and the calls that are about the library itself. */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "session.h"
 #include "../generated/local.h"
@@ -15,10 +16,20 @@ CUresult rm_cuInit(unsigned int flags) {
   return CUDA_SUCCESS;
 }
 
+/* What the user wants programs to be told, in CUDA's own form (13040); 0: nothing. Some hand over
+ * PTX only to a driver that is at least as new as they are. */
+static int version_wanted(void) {
+  const char *text = getenv("REMORA_DRIVER_VERSION");
+  long wanted = text ? strtol(text, NULL, 10) : 0;
+  return wanted >= 11000 && wanted < 100000 ? (int)wanted : 0;
+}
+
 /* Before cuInit too. With no server it is this library's own version: a program may ask for the
  * version first and for devices later. */
 CUresult rm_cuDriverGetVersion(int *version) {
   if (!version) return CUDA_ERROR_INVALID_VALUE;
+  *version = version_wanted();
+  if (*version) return CUDA_SUCCESS;
   *version = VERSION;
   if (rm_attach() == CUDA_SUCCESS && rm_session.driver_version < VERSION)
     *version = rm_session.driver_version;

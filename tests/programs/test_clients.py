@@ -26,3 +26,23 @@ def test_numba(run: Run, tmp_path: Path) -> None:
     np.testing.assert_allclose(out["sums"], padded.sum(axis=1), rtol=1e-5)
     np.testing.assert_array_equal(out["counts"], np.bincount(values, minlength=64))
     np.testing.assert_array_equal(out["warps"], values.reshape(-1, 32).sum(axis=1))
+
+
+@pytest.mark.skipif(not find_spec("triton"), reason="triton is not installed")
+def test_triton(run: Run, tmp_path: Path) -> None:
+    run(python_program("triton_script"), tmp_path, TRITON_CACHE_DIR=str(tmp_path / "triton")).expect_success()
+    out = np.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(out["added"], out["x"] + out["y"])
+    exps = np.exp(out["x"].reshape(100, 100))
+    np.testing.assert_allclose(out["soft"], exps / exps.sum(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(out["dot"], out["a"].astype(float) @ out["b"].astype(float), rtol=1e-5)
+
+
+@pytest.mark.skipif(not find_spec("warp"), reason="warp-lang is not installed")
+def test_warp(run: Run, tmp_path: Path) -> None:
+    run(python_program("warp_script"), tmp_path).expect_success()
+    out = np.load(tmp_path / "out.npz")
+    sizes = np.linalg.norm(out["points"], axis=1)
+    np.testing.assert_allclose(out["saxpy"], 2 * out["x"] + out["y"], rtol=1e-6)
+    np.testing.assert_allclose(out["total"], [sizes.sum()], rtol=1e-5)
+    np.testing.assert_allclose(out["gradient"], out["points"] / sizes[:, None], rtol=1e-5)

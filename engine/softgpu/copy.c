@@ -4,6 +4,8 @@
 #include "copy.h"
 #include "fault.h"
 #include "memory.h"
+#include "settings.h"
+#include "simulate.h"
 #include "stream.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@ enum { STAGE_BYTES = 64 * 1024 };
 typedef struct copy_command {
   sg_command head;
   sg_copy copy;
+  sg_way way;       /* between host and device, where copies have a speed of their own */
   uint8_t staged[]; /* the source, where it had to be consumed at once */
 } copy_command;
 
@@ -25,7 +28,12 @@ static void copy_body(void *argument) {
 }
 
 static CUresult run_copy(sg_command *command) {
-  return sg_fault_guard(copy_body, &((copy_command *)command)->copy);
+  const copy_command *k = (copy_command *)command;
+  int64_t begun = k->way ? sg_simulate_now() : 0;
+  CUresult r = sg_fault_guard(copy_body, (void *)&k->copy);
+  sg_simulate_copy(command->queue->context->device, k->way,
+                   k->copy.width * k->copy.rows * k->copy.depth, begun);
+  return r;
 }
 
 /* One row where the rows lie without gaps. */
@@ -61,6 +69,18 @@ static CUresult check(const sg_copy *c) {
   bool ok = fits(c->to, extent(c, c->to_pitch, c->to_slice)) &&
             fits(c->from, extent(c, c->from_pitch, c->from_slice));
   return ok ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static bool on_host(uintptr_t address) {
+  sg_range range;
+  return !sg_memory_find(address, &range) || range.kind == SG_RANGE_HOST ||
+         range.kind == SG_RANGE_REGISTERED;
+}
+
+static sg_way way_of(const sg_copy *c) {
+  bool from_host = on_host(c->from), to_host = on_host(c->to);
+  if (!sg_config()->copy_mib_s || from_host == to_host) return SG_WAY_NONE;
+  return from_host ? SG_WAY_IN : SG_WAY_OUT;
 }
 
 static copy_command *new_command(const sg_copy *c, size_t stage_bytes) {
@@ -133,7 +153,8 @@ CUresult sg_copy_post(CUstream stream, const sg_copy *copy, sg_when when) {
   bool waits = when == SG_NOW || pageable(c.to) || (!stages && pageable(c.from));
   copy_command *k = new_command(&c, stages ? bytes : 0);
   if (!k) return CUDA_ERROR_OUT_OF_MEMORY;
-  if (bytes <= SG_QUICK_BYTES) k->head.flags = SG_QUICK;
+  k->way = way_of(&c);
+  if (bytes <= SG_QUICK_BYTES && !k->way) k->head.flags = SG_QUICK;
   if (stages) stage(k);
   sg_queue *others[2] = {NULL, NULL};
   if (queue == context->legacy) {

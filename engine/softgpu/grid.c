@@ -1,7 +1,8 @@
 /* Runs grids. A grid that will take a while, to judge by the kernel's last run, is published at
    once to a pool of threads that take blocks from all published grids. The queue's thread runs a
    small one alone: it ends before waking anyone would pay. If that was misjudged (blocks remain
-   after a moment, or one spins) it is published then. */
+   after a moment, or one spins) it is published then. Between two blocks every thread looks whether
+   a published grid of a higher priority has blocks to start: those come first. */
 #include "grid.h"
 #include "blocks.h"
 #include "fault.h"
@@ -19,6 +20,9 @@ static struct {
   sg_grid *first;
   int threads;
 } pool = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0};
+
+enum { URGENCIES = 6 };
+static _Atomic int published[URGENCIES]; /* grids in the pool, by -priority */
 
 static __thread uint32_t worker_number; /* 0: a queue's thread; the pool's count from 1 */
 
@@ -56,16 +60,40 @@ typedef struct share {
   sg_block *block; /* in hand: given back after a fault */
   int64_t start;
   uint32_t done; /* blocks */
+  bool starts;   /* takes only blocks that were not started */
 } share;
 
 static bool more_to_start(const sg_grid *g) { return g->next < g->block_count; }
 
+/* The published grid of the highest priority, above this one, that has blocks to start. Lock held.
+ */
+static sg_grid *above(int priority) {
+  sg_grid *best = NULL;
+  for (sg_grid *g = pool.first; g; g = g->pool_next)
+    if (g->priority < (best ? best->priority : priority) && !g->error && more_to_start(g)) best = g;
+  return best;
+}
+
+static bool any_above(const sg_grid *g) {
+  int higher = 0;
+  for (int u = -g->priority + 1; u < URGENCIES; u++) higher += published[u];
+  return higher;
+}
+
+static bool outranked(const sg_grid *g) {
+  if (!any_above(g)) return false;
+  pthread_mutex_lock(&pool.lock);
+  bool is = above(g->priority);
+  pthread_mutex_unlock(&pool.lock);
+  return is;
+}
+
 /* The next block that was not started, else one that was parked. */
 static sg_block *next_block(share *s) {
   sg_grid *g = s->grid;
-  if (g->error) return NULL;
+  if (g->error || outranked(g)) return NULL;
   uint64_t number = more_to_start(g) ? g->next++ : g->block_count;
-  if (number >= g->block_count) return unpark(g);
+  if (number >= g->block_count) return s->starts ? NULL : unpark(g);
   sg_block *b = sg_block_take(g);
   if (!b) sg_fault_leave(CUDA_ERROR_OUT_OF_MEMORY);
   b->abi.smid = worker_number % b->abi.nsmid;
@@ -118,8 +146,8 @@ static void remember(const share *s) {
   *s->grid->block_ns = ns < 1 ? 1 : ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
 }
 
-static void run_share(sg_grid *g) {
-  share s = {.grid = g, .start = g->block_count > 1 ? now_ns() : 0};
+static void run_share(sg_grid *g, bool starts) {
+  share s = {.grid = g, .starts = starts, .start = g->block_count > 1 ? now_ns() : 0};
   fenv_t before;
   fegetenv(&before);
   CUresult r = sg_fault_guard(share_body, &s);
@@ -136,9 +164,28 @@ static void run_share(sg_grid *g) {
 static bool has_work(const sg_grid *g) { return !g->error && (more_to_start(g) || g->parked); }
 
 static sg_grid *find_work(void) {
-  sg_grid *g = pool.first;
-  while (g && !has_work(g)) g = g->pool_next;
-  return g;
+  sg_grid *best = NULL;
+  for (sg_grid *g = pool.first; g; g = g->pool_next)
+    if (has_work(g) && (!best || g->priority < best->priority)) best = g;
+  return best;
+}
+
+/* Works for a published grid; the pool's lock is held, but not meanwhile. */
+static void help(sg_grid *g, bool starts) {
+  g->helpers++;
+  pthread_mutex_unlock(&pool.lock);
+  run_share(g, starts);
+  pthread_mutex_lock(&pool.lock);
+  if (--g->helpers == 0) pthread_cond_broadcast(&pool.left);
+}
+
+/* A queue's thread starts the blocks that come before its own. */
+static void help_above(const sg_grid *own) {
+  sg_grid *g;
+  if (!any_above(own)) return;
+  pthread_mutex_lock(&pool.lock);
+  while ((g = above(own->priority))) help(g, true);
+  pthread_mutex_unlock(&pool.lock);
 }
 
 static void *pool_thread(void *argument) {
@@ -147,15 +194,10 @@ static void *pool_thread(void *argument) {
   pthread_mutex_lock(&pool.lock);
   for (;;) {
     sg_grid *g = find_work();
-    if (!g) {
+    if (g)
+      help(g, false);
+    else
       pthread_cond_wait(&pool.work, &pool.lock);
-      continue;
-    }
-    g->helpers++;
-    pthread_mutex_unlock(&pool.lock);
-    run_share(g);
-    pthread_mutex_lock(&pool.lock);
-    if (--g->helpers == 0) pthread_cond_broadcast(&pool.left);
   }
   return NULL;
 }
@@ -167,7 +209,6 @@ static void start_pool(void) {
 }
 
 void sg_grid_publish(sg_grid *g) {
-  if (sg_config()->workers < 2) return;
   pthread_mutex_lock(&pool.lock);
   if (!pool.threads) start_pool();
   if (!g->in_pool) {
@@ -176,6 +217,7 @@ void sg_grid_publish(sg_grid *g) {
     *at = g;
     g->pool_next = NULL;
     g->in_pool = true;
+    published[-g->priority]++;
     pthread_cond_broadcast(&pool.work);
   }
   pthread_mutex_unlock(&pool.lock);
@@ -190,6 +232,7 @@ static void leave_pool(sg_grid *g) {
     }
   while (g->helpers) pthread_cond_wait(&pool.left, &pool.lock);
   g->in_pool = false;
+  published[-g->priority]--;
   pthread_mutex_unlock(&pool.lock);
 }
 
@@ -208,7 +251,10 @@ CUresult sg_grid_run(sg_grid *g) {
   sg_fault_prepare_thread();
   if (worth_sharing(g)) sg_grid_publish(g);
   do {
-    run_share(g);
+    do {
+      help_above(g);
+      run_share(g, false);
+    } while (has_work(g) && outranked(g));
     if (g->in_pool) leave_pool(g);
   } while (has_work(g)); /* a helper may have parked its block as it left */
   for (sg_block *b; (b = unpark(g));) sg_block_give(b);

@@ -14,6 +14,7 @@ typedef struct sg_grid {
   uint32_t thread_count; /* of a block */
   uint32_t dynamic_shared;
   uint32_t id;
+  int priority;          /* of its stream: 0 to -5, the lowest number first */
   const uint8_t *params; /* aligned to 16 */
   uint32_t envreg[32];
   uint64_t block_count;

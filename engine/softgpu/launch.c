@@ -1,7 +1,9 @@
 /* The cuLaunch* family: checks, packs the parameters, posts the grid to its stream. */
 #include "grid.h"
 #include "memory.h"
+#include "queue.h"
 #include "settings.h"
+#include "simulate.h"
 #include "stream.h"
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +112,14 @@ static CUresult pack(const launch *l, const sg_kernel *k, uint8_t *to) {
 /* ---- the command */
 
 static CUresult run_launch(sg_command *command) {
-  return sg_grid_run(&((launch_command *)command)->grid);
+  sg_grid *g = &((launch_command *)command)->grid;
+  sg_stay stay;
+  g->priority = command->queue->priority;
+  sg_simulate_enter(&stay, command->queue->context->device, product(g->blocks), g->thread_count,
+                    g->priority);
+  CUresult r = sg_grid_run(g);
+  sg_simulate_leave(&stay);
+  return r;
 }
 
 static void end_launch(sg_command *command) { free(((launch_command *)command)->workspace); }

@@ -39,6 +39,9 @@ static void read_settings(void) {
   long mib = number("REMORA_SOFTGPU_MEMORY_MIB", 16, 512 * 1024, default_memory_mib());
   settings.memory_bytes = (size_t)mib << 20;
   settings.visible = number("REMORA_SOFTGPU_VISIBLE", 0, 1, 1);
+  settings.launch_us = (int)number("REMORA_SOFTGPU_LAUNCH_US", 0, 10000000, 0);
+  settings.copy_mib_s = (int)number("REMORA_SOFTGPU_COPY_MIB_S", 0, 1000000, 0);
+  if (settings.copy_mib_s) settings.visible = false;
   settings.workers = (int)number("REMORA_SOFTGPU_WORKERS", 1, 256, processors_here());
   settings.processors = (int)number("REMORA_SOFTGPU_SMS", 1, 256, settings.workers);
   settings.clock_khz = (int)number("REMORA_SOFTGPU_CLOCK_MHZ", 1, 10000, 1000) * 1000;

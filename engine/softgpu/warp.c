@@ -27,12 +27,14 @@ static uint32_t shuffle_source(uint32_t op, uint32_t lane, uint32_t b, uint32_t 
   return *in_range ? (uint32_t)source : lane;
 }
 
+/* What a lane outside the group would give is undefined; zero is what programs that sum it up have
+   seen on real devices. */
 static void shuffle(struct rm_thread *w, uint32_t group) {
   for (uint32_t rest = group; rest; rest &= rest - 1) {
     uint32_t i = (uint32_t)__builtin_ctz(rest);
     bool in_range;
     uint32_t from = shuffle_source(w[i].op, i, (uint32_t)w[i].b, (uint32_t)w[i].c, &in_range);
-    w[i].result = group >> from & 1 ? w[from].a : w[i].a;
+    w[i].result = group >> from & 1 ? w[from].a : 0;
     w[i].predicate = in_range;
   }
 }

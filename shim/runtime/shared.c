@@ -96,13 +96,21 @@ static bool map_page(uint64_t page) {
   return at == wanted;
 }
 
+/* Whole pages are new, so zero already; at the edges another range may have left something. */
+static void clear_edges(uint64_t base, size_t bytes) {
+  uint64_t end = base + bytes, first = page_end(base), last = page_of(end);
+  if (first > end) first = end;
+  memset((void *)(uintptr_t)base, 0, first - base);
+  if (last >= first) memset((void *)(uintptr_t)last, 0, end - last);
+}
+
 static bool open_pages(uint64_t base, size_t bytes) {
   uint64_t first = page_of(base), end = page_end(base + bytes);
   bool reserved = rm_is_device_address(base), good = true;
   if (reserved) good = !mprotect((void *)(uintptr_t)first, end - first, PROT_READ | PROT_WRITE);
   for (uint64_t page = first; !reserved && good && page < end; page += PAGE)
     good = page_in_use(page) || map_page(page);
-  if (good) memset((void *)(uintptr_t)base, 0, bytes);
+  if (good) clear_edges(base, bytes);
   return good;
 }
 

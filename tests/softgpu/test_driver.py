@@ -241,6 +241,41 @@ def test_linked_modules_call_each_other(gpu: Driver) -> None:
     assert gpu.read(pointer, 4) == struct.pack("i", 7)
 
 
+def archive(member: bytes) -> bytes:
+    """An archive as `ar` makes it."""
+    return b"!<arch>\n" + b"one.o/".ljust(48) + str(len(member)).encode().ljust(10) + b"`\n" + member
+
+
+def fatbin(text: bytes, kind: int) -> bytes:
+    """One entry: kind 1 is PTX, 2 machine code."""
+    text += bytes(-len(text) % 8)
+    entry = struct.pack("<HHIQIIHHIIIQQQ", kind, 0x101, 64, len(text), 0, 0, 0, 7, 75, 0, 0, 0, 0, 0)
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entry + text)) + entry + text
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_libraries_are_linked_by_their_ptx(gpu: Driver, kind: int) -> None:
+    """One without PTX, as CUDA's device runtime, is left out: then the function is missing at the launch."""
+    library = archive(b"\x7fELF, an object\0\0" + fatbin(LIBRARY_PTX.encode(), kind))
+    state = C.c_void_p()
+    gpu.call("cuLinkCreate_v2", C.c_uint(0), None, None, C.byref(state))
+    text = CALLER_PTX.encode()
+    for type_, data in ((1, text), (4, library)):
+        part = C.c_char_p(data)
+        gpu.call("cuLinkAddData_v2", state, C.c_int(type_), part, len(data), None, C.c_uint(0), None, None)
+    image, size = C.c_void_p(), C.c_size_t()
+    gpu.call("cuLinkComplete", state, C.byref(image), C.byref(size))
+    store = gpu.function(gpu.get("cuModuleLoadData", image), "store")
+    gpu.call("cuLinkDestroy", state)
+    pointer = gpu.get("cuMemAlloc_v2", 4)
+    if kind == 1:
+        gpu.launch(store, 1, 1, pointer)
+        assert gpu.read(pointer, 4) == struct.pack("i", 7)
+    else:
+        with error(218):
+            gpu.launch(store, 1, 1, pointer)
+
+
 def service_process(folder: Path) -> int:
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(str(folder / "service.sock"))

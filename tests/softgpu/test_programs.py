@@ -84,3 +84,17 @@ def test_cupy(run: Callable, tmp_path: Path) -> None:
     expect_ok(
         run(sys.executable, "-c", CUPY, CUPY_COMPILE_WITH_PTX="1", CUPY_CACHE_DIR=str(tmp_path / "cupy"))
     )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_streams_of_a_higher_priority_come_first(run: Callable, program: Callable, workers: str) -> None:
+    expect_ok(run(program("timing", ARCHITECTURE), "priorities", REMORA_SOFTGPU_WORKERS=workers))
+
+
+def test_launches_of_a_simulated_device_share_its_multiprocessors(run: Callable, program: Callable) -> None:
+    settings = {"REMORA_SOFTGPU_LAUNCH_US": "20000", "REMORA_SOFTGPU_SMS": "4"}
+    expect_ok(run(program("timing", ARCHITECTURE), "simulated", **settings))
+
+
+def test_copies_at_a_set_bandwidth_overlap_in_both_directions(run: Callable, program: Callable) -> None:
+    expect_ok(run(program("timing", ARCHITECTURE), "copies", REMORA_SOFTGPU_COPY_MIB_S="100"))

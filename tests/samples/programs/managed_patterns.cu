@@ -1,4 +1,5 @@
-// Managed memory as programs use it: many small pieces, hints, fills, copies, several streams, files.
+// Managed memory as programs use it: many small pieces, hints, fills, copies, several streams,
+// files.
 #include <cstdio>
 
 #include "sample.h"

@@ -1,4 +1,5 @@
-// __managed__ variables: used by the host before any call, by kernels, by copies to and from symbols.
+// __managed__ variables: used by the host before any call, by kernels, by copies to and from
+// symbols.
 #include "sample.h"
 
 __managed__ int counter = 5;

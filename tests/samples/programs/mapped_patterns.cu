@@ -1,5 +1,5 @@
-// Mapped pinned memory: the host fills one half while a kernel works on the other; pinned memory whose
-// device address is asked for later; copies from and to it.
+// Mapped pinned memory: the host fills one half while a kernel works on the other; pinned memory
+// whose device address is asked for later; copies from and to it.
 #include "sample.h"
 
 __global__ void increment(int *x, int n) {

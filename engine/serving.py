@@ -22,6 +22,7 @@ from remora.transport import hello
 
 from . import driver, facts, link, settings
 from .carriers import Choice
+from .confine import confine
 from .errors import EngineError
 
 PR_SET_PDEATHSIG = 1
@@ -184,6 +185,8 @@ def main() -> None:
         from . import worker  # while warm, so that a session starts quickly
 
         gathered["table_hash"] = worker.TABLE_HASH
+        if sys.argv[2] == "softgpu":  # clients' kernels are code in this process
+            confine(programs=True, network=True)
     except (EngineError, ImportError) as error:
         link.send(supervisor, {"failed": str(error)})
         os._exit(1)

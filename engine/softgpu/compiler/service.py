@@ -7,7 +7,6 @@ it exits when nobody has asked for a while. It needs no privileges and keeps non
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import os
@@ -18,6 +17,7 @@ import struct
 import time
 from pathlib import Path
 
+from remora.engine.confine import confine, limit
 from remora.engine.softgpu.compiler import abi
 from remora.engine.softgpu.compiler.cache import Cache
 from remora.engine.softgpu.compiler.errors import INVALID_PTX, UNKNOWN, CompileError
@@ -25,7 +25,6 @@ from remora.engine.softgpu.compiler.translate import NeedImageError, Translator
 
 LOG = logging.getLogger("remora.softgpu.compiler")
 CONNECT_S = 10.0  # how long to wait for another service that has just started
-PR_SET_NO_NEW_PRIVS = 38
 MAX_MEMORY = 16 << 30
 Reply = tuple[int, bytes]
 
@@ -143,16 +142,10 @@ class Service(socketserver.ThreadingUnixStreamServer):
 
 
 def drop_privileges() -> None:
-    """No new privileges, no core files, bounded memory and files."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    for kind, limit in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_AS, MAX_MEMORY),
-        (resource.RLIMIT_FSIZE, abi.SERVICE_MAX_IMAGE),
-    ):  # fmt: skip
-        hard = resource.getrlimit(kind)[1]
-        most = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (most, most))
+    """Bounded memory and files, no other programs, no network."""
+    limit(resource.RLIMIT_AS, MAX_MEMORY)
+    limit(resource.RLIMIT_FSIZE, abi.SERVICE_MAX_IMAGE)
+    confine(programs=False, network=False)
 
 
 def detach(ready_fd: int, log: Path) -> None:

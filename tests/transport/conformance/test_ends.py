@@ -1,0 +1,3 @@
+"""See remora.transport.conformance.test_ends."""
+
+from remora.transport.conformance.test_ends import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""See remora.transport.conformance.test_frames."""
+
+from remora.transport.conformance.test_frames import *  # noqa: F403

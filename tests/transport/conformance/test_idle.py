@@ -1,0 +1,3 @@
+"""See remora.transport.conformance.test_idle."""
+
+from remora.transport.conformance.test_idle import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""See remora.transport.conformance.test_waits."""
+
+from remora.transport.conformance.test_waits import *  # noqa: F403

@@ -65,24 +65,24 @@ CUresult rm_call_begin(rm_call *call, uint16_t op, uint32_t body_bytes) {
 CUresult rm_call_post(rm_call *call) {
   bool fills = rm_shared_any() && rm_shared_fills(call->record);
   rm_progress_stamp();
+  rm_stats_add_locked(&rm_stats()->posted, 1);
   rm_commit(rm_session.channel);
-  rm_stats_add(&rm_stats()->posted, 1);
   return fills ? rm_shared_settle(call->context, true) : CUDA_SUCCESS;
 }
 
 CUresult rm_call_post_unsent(rm_call *call) {
   (void)call;
   rm_progress_stamp();
+  rm_stats_add_locked(&rm_stats()->posted, 1);
   rm_commit_unsent(rm_session.channel);
-  rm_stats_add(&rm_stats()->posted, 1);
   return CUDA_SUCCESS;
 }
 
 CUresult rm_call_post_bulk(rm_call *call, const void *bytes, size_t n) {
   (void)call;
   rm_progress_stamp();
+  rm_stats_add_locked(&rm_stats()->posted, 1);
   rm_commit_with_bulk(rm_session.channel);
-  rm_stats_add(&rm_stats()->posted, 1);
   return rm_bulk_in_order(rm_session.channel, 0, bytes, n, true) ? rm_session_failure()
                                                                  : CUDA_SUCCESS;
 }

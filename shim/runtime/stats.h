@@ -50,4 +50,9 @@ static inline void rm_stats_add(uint64_t *counter, uint64_t n) {
   __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
+/* For a counter that is only written between a call's begin and its post: a third of the price. */
+static inline void rm_stats_add_locked(uint64_t *counter, uint64_t n) {
+  __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
 #endif

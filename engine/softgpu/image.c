@@ -46,6 +46,16 @@ static size_t linked_bytes(const uint8_t *image) {
   return bytes;
 }
 
+size_t sg_fatbin_at(const void *data, size_t bytes) {
+  fatbin_header h;
+  uint32_t magic;
+  if (bytes < sizeof h) return 0;
+  memcpy(&magic, data, sizeof magic);
+  memcpy(&h, data, sizeof h);
+  if (magic != fatbin_magic || h.header_bytes < sizeof h || h.header_bytes > bytes) return 0;
+  return h.payload_bytes <= bytes - h.header_bytes ? h.header_bytes + h.payload_bytes : 0;
+}
+
 /* One image that is not a wrapper. */
 static CUresult measure(const void *image, sg_image *found) {
   uint32_t magic;

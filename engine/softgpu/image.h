@@ -13,6 +13,8 @@ typedef struct sg_image {
 
 /* CUDA_ERROR_INVALID_IMAGE when it is none of PTX, fatbin, ELF, or a wrapper of these. */
 CUresult sg_image_find(const void *image, sg_image *found);
+/* Bytes of the fatbin that begins here and ends before `bytes`; 0: there is none. */
+size_t sg_fatbin_at(const void *data, size_t bytes);
 /* Several images (with their sizes) as one. */
 CUresult sg_image_link(const sg_image *parts, size_t count, sg_image *linked);
 void sg_image_release(sg_image *image);

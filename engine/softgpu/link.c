@@ -52,12 +52,31 @@ CUresult sg_cuLinkDestroy(CUlinkState handle) {
   return CUDA_SUCCESS;
 }
 
-static CUresult accepts(link_state *s, CUjitInputType type, const void *data, size_t bytes) {
-  if (!data || !bytes || s->result.data || s->count == MAX_PARTS) return CUDA_ERROR_INVALID_VALUE;
-  if (type == CU_JIT_INPUT_PTX || type == CU_JIT_INPUT_FATBINARY) return CUDA_SUCCESS;
+static CUresult refuse(link_state *s) {
   sg_jit_log_error(&s->log, CUDA_ERROR_NO_BINARY_FOR_GPU,
-                   "the software GPU links PTX and fatbins that hold PTX only");
+                   "the software GPU links PTX, and fatbins, objects and libraries that hold PTX");
   return CUDA_ERROR_NO_BINARY_FOR_GPU;
+}
+
+static CUresult keep(link_state *s, const void *data, size_t bytes) {
+  if (s->count == MAX_PARTS) return CUDA_ERROR_INVALID_VALUE;
+  sg_image part = {.bytes = bytes, .owned = malloc(bytes + 1)};
+  if (!part.owned) return CUDA_ERROR_OUT_OF_MEMORY;
+  part.data = memcpy(part.owned, data, bytes);
+  s->parts[s->count++] = part;
+  return CUDA_SUCCESS;
+}
+
+/* The fatbins in a host object file, or in an archive of such, wherever they lie. A library without
+   PTX is left out: the device runtime, whose functions the translator knows. */
+static CUresult keep_fatbins(link_state *s, const char *data, size_t bytes) {
+  for (size_t at = 0; at < bytes;) {
+    size_t size = sg_fatbin_at(data + at, bytes - at);
+    CUresult r = size ? keep(s, data + at, size) : CUDA_SUCCESS;
+    if (r != CUDA_SUCCESS) return r;
+    at += size ? size : 2; /* an archive's members begin at even places */
+  }
+  return CUDA_SUCCESS;
 }
 
 CUresult sg_cuLinkAddData(CUlinkState handle, CUjitInputType type, void *data, size_t bytes,
@@ -66,14 +85,15 @@ CUresult sg_cuLinkAddData(CUlinkState handle, CUjitInputType type, void *data, s
   link_state *s;
   (void)name, (void)count, (void)options, (void)values;
   CUresult r = find(handle, &s);
-  if (r == CUDA_SUCCESS) r = accepts(s, type, data, bytes);
   if (r != CUDA_SUCCESS) return r;
-  if (type == CU_JIT_INPUT_PTX) bytes = strnlen(data, bytes);
-  sg_image part = {.bytes = bytes, .owned = malloc(bytes + 1)};
-  if (!part.owned) return CUDA_ERROR_OUT_OF_MEMORY;
-  part.data = memcpy(part.owned, data, bytes);
-  s->parts[s->count++] = part;
-  return CUDA_SUCCESS;
+  if (!data || !bytes || s->result.data) return CUDA_ERROR_INVALID_VALUE;
+  switch (type) {
+  case CU_JIT_INPUT_PTX: return keep(s, data, strnlen(data, bytes));
+  case CU_JIT_INPUT_FATBINARY: return keep(s, data, bytes);
+  case CU_JIT_INPUT_OBJECT:
+  case CU_JIT_INPUT_LIBRARY: return keep_fatbins(s, data, bytes);
+  default: return refuse(s);
+  }
 }
 
 CUresult sg_cuLinkAddFile(CUlinkState handle, CUjitInputType type, const char *path,

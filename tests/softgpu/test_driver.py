@@ -256,7 +256,7 @@ def fatbin(text: bytes, kind: int) -> bytes:
 @pytest.mark.parametrize("kind", [1, 2])
 def test_libraries_are_linked_by_their_ptx(gpu: Driver, kind: int) -> None:
     """One without PTX, as CUDA's device runtime, is left out: then the function is missing at the launch."""
-    library = archive(b"\x7fELF, an object\0\0" + fatbin(LIBRARY_PTX.encode(), kind))
+    library = archive(b"\x7fELF object".ljust(16) + fatbin(LIBRARY_PTX.encode(), kind))
     state = C.c_void_p()
     gpu.call("cuLinkCreate_v2", C.c_uint(0), None, None, C.byref(state))
     text = CALLER_PTX.encode()
@@ -272,7 +272,7 @@ def test_libraries_are_linked_by_their_ptx(gpu: Driver, kind: int) -> None:
         gpu.launch(store, 1, 1, pointer)
         assert gpu.read(pointer, 4) == struct.pack("i", 7)
     else:
-        with error(218):
+        with fails_with(218):
             gpu.launch(store, 1, 1, pointer)
 
 

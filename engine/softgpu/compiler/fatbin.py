@@ -17,6 +17,7 @@ import lz4.block
 import zstandard
 
 from remora.engine.softgpu.compiler.abi import LINK_MAGIC, SERVICE_MAX_IMAGE
+from remora.engine.softgpu.compiler.device_runtime import completed
 from remora.engine.softgpu.compiler.errors import ImageError, NoPtxError
 
 CAPABILITY = 120  # what the driver reports: 10 * major + minor
@@ -171,4 +172,4 @@ def ptx_bytes(image: bytes, depth: int = 0) -> bytes:
 
 def find_ptx(image: bytes) -> str:
     """The PTX of an image as text; ImageError or NoPtxError when there is none."""
-    return ptx_bytes(image).decode("utf-8", "replace")
+    return completed(ptx_bytes(image).decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Gives up what a process that runs other people's kernels doesn't need: privileges, system calls, core files.
+"""Gives up what a process that runs other people's kernels doesn't need: privileges, system calls, cores.
 
 It is no security boundary: a kernel of the software GPU is native code in its process and can do whatever
 that process may still do. It takes away what no kernel and no compiler ever needs, so that less is in reach.

@@ -12,7 +12,15 @@ static sg_device devices[SG_MAX_DEVICES];
 static int device_count;
 static _Atomic bool initialised, forked;
 
-static void in_child(void) { forked = true; }
+/* A fork waits while another thread initialises; the child has no device of its parent's. */
+static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static void before_fork(void) { pthread_mutex_lock(&init_lock); }
+static void in_parent(void) { pthread_mutex_unlock(&init_lock); }
+static void in_child(void) {
+  pthread_mutex_init(&init_lock, NULL);
+  forked = initialised;
+}
+static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
 static CUresult init_device(int ordinal) {
   sg_device *d = &devices[ordinal];
@@ -30,19 +38,19 @@ static CUresult init_all(void) {
     if (r != CUDA_SUCCESS) return r;
   }
   device_count = sg_config()->devices;
-  pthread_atfork(NULL, NULL, in_child);
   initialised = true;
   return CUDA_SUCCESS;
 }
 
 CUresult sg_cuInit(unsigned int flags) {
-  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   if (flags) return CUDA_ERROR_INVALID_VALUE;
   if (forked) return CUDA_ERROR_NOT_INITIALIZED;
   if (initialised) return CUDA_SUCCESS;
-  pthread_mutex_lock(&lock);
+  pthread_once(&once, watch_forks);
+  pthread_mutex_lock(&init_lock);
   CUresult r = initialised ? CUDA_SUCCESS : init_all();
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&init_lock);
   return r;
 }
 

@@ -72,8 +72,13 @@ static void at_exit(void) {
   rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);
 }
 
+/* A fork waits while another thread attaches, so that the child finds a whole session or none. */
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void in_parent(void) { pthread_mutex_unlock(&lock); }
+
 /* The child has the memory of a session that belongs to its parent. It forgets it. */
 static void in_child(void) {
+  pthread_mutex_init(&lock, NULL);
   if (rm_session_state == RM_NEW || rm_session_state == RM_FAILED) return;
   set_state(RM_FORKED);
   rm_stats_forked();
@@ -98,15 +103,18 @@ static void attach_now(void) {
     set_state(RM_FAILED);
     return;
   }
-  pthread_atfork(NULL, NULL, in_child);
   atexit(at_exit);
   rm_stats()->state = 1;
   set_state(RM_ATTACHED);
 }
 
+static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
+
 CUresult rm_attach(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   if (rm_attached()) return CUDA_SUCCESS;
   if (rm_session_state == RM_FORKED) return CUDA_ERROR_NOT_INITIALIZED;
+  pthread_once(&once, watch_forks);
   pthread_mutex_lock(&lock);
   if (rm_session_state == RM_NEW) attach_now();
   pthread_mutex_unlock(&lock);

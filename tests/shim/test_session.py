@@ -39,6 +39,7 @@ def test_calls_give_what_a_driver_gives(server: harness.Server, tmp_path: Path, 
     [
         ("fork", 0),
         ("fork-first", 0),
+        ("fork-during", 0),
         ("too-late", 0),
         ("exit-elsewhere", 7),
         ("exit-in-callback", 7),

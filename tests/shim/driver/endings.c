@@ -74,6 +74,37 @@ static void fork_first(void) {
   EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
+static void *initialises(void *user) {
+  pthread_barrier_wait(user);
+  OK(cuInit(0));
+  return NULL;
+}
+
+/* One that is forked while another thread is inside the first cuInit gets an answer, whichever. */
+static void fork_during(void) {
+  pthread_t thread;
+  pthread_barrier_t begin;
+  pid_t children[20];
+  pthread_barrier_init(&begin, NULL, 2);
+  EXPECT(!pthread_create(&thread, NULL, initialises, &begin));
+  pthread_barrier_wait(&begin);
+  for (int i = 0; i < 20; i++) {
+    children[i] = fork();
+    if (!children[i]) {
+      alarm(20);
+      CUresult told = cuInit(0);
+      _exit(told != CUDA_SUCCESS && told != CUDA_ERROR_NOT_INITIALIZED);
+    }
+    usleep(200);
+  }
+  for (int i = 0; i < 20; i++) {
+    int status;
+    EXPECT(waitpid(children[i], &status, 0) == children[i]);
+    EXPECT(WIFEXITED(status) && !WEXITSTATUS(status));
+  }
+  pthread_join(thread, NULL);
+}
+
 /* What CUDA's runtime does at exit, after this library has shut down. */
 static const char image[] = ".version 7.0\n.target sm_52\n.address_size 64\n"
                             ".visible .entry nothing()\n{\n  ret;\n}\n";
@@ -121,6 +152,7 @@ int main(int argc, char **argv) {
   int status = 7;
   pthread_t thread;
   if (!strcmp(which, "fork-first")) fork_first();
+  if (!strcmp(which, "fork-during")) fork_during();
   if (!strcmp(which, "too-late")) atexit(too_late);
   context = start();
   OK(cuMemAlloc_v2(&d, 1 << 20));

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,8 @@ import pytest
 from tests.programs import harness
 from tests.programs.harness import REMORA, Server, clean_environment, cuda_program, python_program
 from tests.programs.inputs import sample
+from tests.transport.relays import UNIX, relay
 
-UNIX = "remora.transport.examples.unix:UnixTransport"
 COUNTING = "tests/transport/counting.py:CountingTransport"
 
 
@@ -24,30 +22,6 @@ COUNTING = "tests/transport/counting.py:CountingTransport"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with harness.server(tmp_path_factory.mktemp("server"), REMORA_SOFTGPU_MEMORY_MIB="512") as running:
         yield running
-
-
-@contextmanager
-def relay(to: str, folder: Path, transport: str = UNIX) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A `remora relay` in another process: the address it listens at."""
-    read, write = os.pipe()
-    command = [*REMORA, "relay", "--transport", transport, "--listen", str(folder / "relay.sock"), "--to", to]
-    with (folder / "relay.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--ready-fd", str(write), "--with-parent"],
-            pass_fds=[write],
-            stderr=log,
-            env=clean_environment(COUNTING_FILE=str(folder / "far.count")),
-            cwd=harness.toolchain.ROOT,
-        )
-    os.close(write)
-    try:
-        with os.fdopen(read) as pipe:
-            address = pipe.readline().strip()
-        assert address, (folder / "relay.log").read_text()
-        yield address, process
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def through(
@@ -113,7 +87,10 @@ def test_a_relay_that_dies_ends_the_program_with_an_error(server: Server, tmp_pa
             cwd=harness.toolchain.ROOT,
         )
         try:
-            harness.wait_until("the program computes", lambda: (tmp_path / "ready").exists())
+            harness.wait_until(
+                "the program computes", lambda: (tmp_path / "ready").exists() or program.poll() is not None
+            )
+            assert program.poll() is None, program.communicate()[1]
             process.send_signal(signal.SIGKILL)
             _, errors = program.communicate(timeout=30)
         finally:

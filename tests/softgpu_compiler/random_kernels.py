@@ -65,6 +65,51 @@ class Writer:
         return f"{name} {self.rng.choice(['=', '+=', '^='])} {self.own()};"
 
 
+class LoopWriter(Writer):
+    """Writes kernels without barriers whose loops stride over memory."""
+
+    def statement(self, depth: int, together: bool) -> str:
+        name = f"v{self.rng.randrange(3)}"
+        if depth and self.rng.random() < 0.7:
+            return self.strided(depth, name)
+        if self.rng.random() < 0.3:
+            return f"if (({self.own()}) & 1) {{ {name} += in[{self.place()}]; out[ALL] = {name}; }}"
+        return f"{name} {self.rng.choice(['=', '+=', '^='])} {self.own()};"
+
+    def place(self) -> str:
+        return f"(unsigned)({self.expression([*OWN, *SHARED], 1)}) % 1024"
+
+    def strided(self, depth: int, name: str) -> str:
+        self.loops += 1
+        i = f"i{self.loops}"
+        kind = self.rng.choice(["int", "int", "unsigned", "long long"])
+        start = self.rng.choice(["t", "(int)ALL", "0", "t * 2", "t", "(int)ALL", "(v0 & 7)"])
+        step = self.rng.choice(["(int)blockDim.x", "1", "3", "(int)(blockDim.x * gridDim.x)", "(n + 1)"])
+        bounds = ["64", "n * 9", "SIZE * 5", "(int)(SIZE * gridDim.x) * 6", "n * 20", "t + 20"]
+        bound = self.rng.choice(bounds)
+        head = f"{kind} {i} = {start}; {i} < {bound}; {i} += {step}"
+        if kind == "int" and self.rng.random() < 0.3:
+            head = f"int {i} = 40 + {start}; {i} > n; {i} -= {step}"
+        body = f"{name} += in[(unsigned)({i} + {self.rng.randrange(9)}) % 1024];"
+        inside = self.statements(int(self.rng.random() < 0.1), False)
+        whole = '_Pragma("unroll 1") ' if self.rng.random() < 0.8 else ""
+        return f"{whole}for ({head}) {{ {body} {inside} }}"
+
+
+def loops_source(first: int, count: int) -> str:
+    """CUDA C of kernels loops_FIRST, ...: (const int *in, int *out, int n), without barriers."""
+    text = [HEAD]
+    for seed in range(first, first + count):
+        writer = LoopWriter(seed)
+        body = writer.statements(2, False) + writer.strided(1, "v1")
+        text.append(
+            f'extern "C" __global__ void loops_{seed}(const int *in, int *out, int n) {{\n'
+            "  int t = ME, u0 = n, u1 = blockIdx.x, v0 = in[ALL], v1 = t, v2 = 1; float f = 1;\n"
+            f"  {body}\n  out[ALL] = v0 * 31 + v1 * 17 + v2 + (int)f + u0 + u1;\n}}\n"
+        )
+    return "".join(text)
+
+
 def source(first: int, count: int) -> str:
     """CUDA C of kernels random_FIRST, ...: (const int *in, int *out, int n)."""
     text = [HEAD]

@@ -1,10 +1,11 @@
-"""Region mode against coroutine mode: the same kernels must give the same bits.
+"""Region mode and rounds against coroutine mode: the same kernels must give the same bits.
 
 A `nanosleep` at a kernel's start makes it a coroutine without changing what it computes.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.softgpu_compiler.device import Driver
 KERNELS = Path(__file__).with_name("region_kernels.cu")
 SHAPES = [(64, 1, 1), (33, 1, 1), (7, 5, 3), (16, 16, 1), (8, 1, 4), (1, 1, 1), (1024, 1, 1)]
 RANDOM = 16
+FIRST = int(os.environ.get("REMORA_RANDOM_KERNELS", "0"))  # other numbers: other kernels
 
 
 def translated(path: Path) -> str:
@@ -70,11 +72,19 @@ def test_kernels_that_meet_at_barriers(driver: Driver) -> None:
 
 def test_random_kernels(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "random.cu"
-    path.write_text(random_kernels.source(0, RANDOM))
+    path.write_text(random_kernels.source(FIRST, RANDOM))
     text = translated(path)
     kinds = [mode(text, n) for n in names(text)]
     assert kinds.count("regions") > RANDOM // 2
     compare(driver, text, names(text), [(33, 1, 1), (7, 5, 3)])
+
+
+def test_random_loops_in_step(driver: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "loops.cu"
+    path.write_text(random_kernels.loops_source(FIRST, RANDOM))
+    text = translated(path)
+    assert [mode(text, n) for n in names(text)].count("rounds") > RANDOM // 4
+    compare(driver, text, names(text), [(33, 1, 1), (7, 5, 3), (256, 1, 1)])
 
 
 @pytest.mark.parametrize(

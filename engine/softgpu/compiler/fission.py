@@ -93,6 +93,7 @@ class RegionEmitter(FunctionEmitter):
         self.enter()
         for k in sorted(self.region.blocks):
             self.block(k)
+        self.leave()
         self.place("return")
         for name in self.stores:
             value = self.emit(f"load {self.kind(name)}, ptr {self.slot(name)[0]}")
@@ -106,6 +107,13 @@ class RegionEmitter(FunctionEmitter):
             + [f', {step_type(self, n)} %"s.{n}"' for n in self.steps]
             + [f', ptr %"k.{n}"' for n in arrays]
         )
+
+    def leave(self) -> None:
+        """What comes before the end of the region."""
+
+    def goes_on(self, k: int) -> bool:
+        """Whether the skeleton decides what follows block k."""
+        return k in self.region.spine and not self.plan.same.parts(k)
 
     def enter(self) -> None:
         """Registers as they are when the region begins."""
@@ -141,7 +149,7 @@ class RegionEmitter(FunctionEmitter):
         block = self.plan.graph.blocks[k]
         self.lines.append(f"B{k}:")
         self.terminated = False
-        skeleton = k in self.region.spine and not self.plan.same.parts(k)
+        skeleton = self.goes_on(k)
         for x in block.code:
             if is_barrier(x) or (skeleton and x is block.jump):
                 continue
@@ -164,16 +172,17 @@ class Skeleton(FunctionEmitter):
         super().__init__(unit, function, kernel=True)
         self.plan = plan
         self.loops: list[str] = []
+        self.helpers: list[str] = []  # definitions beside the regions
         self.offsets = {n: self.alloca(step_type(self, n)) for n in plan.same.inductions}
         for name in sorted(plan.kept()):
             array = f"[{max(max_threads(function), 1)} x {memory_type(self, name)}]"
             self.allocas.append(f'  %"k.{name}" = alloca {array}, align 64')
+            if name in plan.graph.live[0]:  # may be read before it is written: a number all the same
+                self.allocas.append(f'  store {array} zeroinitializer, ptr %"k.{name}", align 64')
 
     def translate(self) -> list[tuple[RegionEmitter, str, str]]:
         """Fill in the body; returns the regions with their names and parameters."""
-        for c in "xyz":
-            at = self.field("%block", abi.BLOCK["ntid"] + 4 * "xyz".index(c))
-            self.do(f"%n{c} = load i32, ptr {at}, align 4, !invariant.load !0")
+        self.sizes()
         self.branch("K.0")
         emitted = []
         for head, region in sorted(self.plan.regions.items()):
@@ -188,6 +197,20 @@ class Skeleton(FunctionEmitter):
         self.do("ret void")
         return emitted
 
+    def sizes(self) -> None:
+        """The block's dimensions."""
+        for c in "xyz":
+            at = self.field("%block", abi.BLOCK["ntid"] + 4 * "xyz".index(c))
+            self.do(f"%n{c} = load i32, ptr {at}, align 4, !invariant.load !0")
+
+    def more_arguments(self, head: int) -> str:
+        """Further arguments of a region."""
+        return ""
+
+    def more_rows(self, head: int) -> list[str]:
+        """What the loop over threads computes for them in each row."""
+        return []
+
     def threads(self, part: RegionEmitter, head: int) -> None:
         """The loop over the threads."""
         arguments, rows = "", []
@@ -201,6 +224,8 @@ class Skeleton(FunctionEmitter):
             place = f'getelementptr {memory_type(self, name)}, ptr %"k.{name}", i64 %at.{head}'
             rows.append(f"  %row{i}.{head} = {place}")
             arguments += f", ptr %row{i}.{head}"
+        arguments += self.more_arguments(head)
+        rows += self.more_rows(head)
         meta = 10 + head
         self.loops.append(f"!{meta} = distinct !{{!{meta}, !4}}")
         text = THREAD_LOOP.replace("@@", str(head)).replace("META", str(meta))

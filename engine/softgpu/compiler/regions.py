@@ -69,10 +69,7 @@ def plan(function: Function) -> Plan | None:
 
 
 def _plan(function: Function) -> Plan | None:
-    if any(v.space == "local" for v in function.vars) or flow.spins(function) or flow.in_step(function):
-        return None
-    arguments = {v.name for v in function.vars if v.space == "param"}
-    if not all(_suits(x) and not _points_to(x, arguments) for x in function.instructions()):
+    if flow.spins(function) or flow.in_step(function) or not keeps_to_itself(function):
         return None
     graph = Graph(function)
     if any(not names <= function.regs.keys() for names in graph.live):
@@ -88,6 +85,13 @@ def _plan(function: Function) -> Plan | None:
     if skeleton & same.apart or len(found.regions) > MAX_REGIONS or kept > MAX_KEPT_BYTES:
         return None
     return found
+
+
+def keeps_to_itself(function: Function) -> bool:
+    """Whether a thread's instructions leave it running up to the block's barriers, with registers alone."""
+    arguments = {v.name for v in function.vars if v.space == "param"}
+    local = any(v.space == "local" for v in function.vars)
+    return not local and all(_suits(x) and not _points_to(x, arguments) for x in function.instructions())
 
 
 def _suits(x: Instr) -> bool:

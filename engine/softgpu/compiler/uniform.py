@@ -11,6 +11,8 @@ start to which every other definition adds something uniform.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from remora.engine.softgpu.compiler import special
 from remora.engine.softgpu.compiler.cfg import Graph, defs, uses
 from remora.engine.softgpu.compiler.syntax import Instr, Int, Mem, Operand, Reg, Special, Sym, Vec
@@ -33,7 +35,7 @@ MAX_RECOMPUTED = 24  # instructions: beyond that, keeping the value is cheaper
 class Uniformity:
     """The classes of a function's registers and blocks."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, apart: Iterable[int] = ()) -> None:
         self.graph = graph
         self.writers: dict[str, list[tuple[int, Instr]]] = {}
         for k, block in enumerate(graph.blocks):
@@ -41,7 +43,7 @@ class Uniformity:
                 for name in defs(x):
                     self.writers.setdefault(name, []).append((k, x))
         self.varying: set[str] = set()
-        self.apart: set[int] = set()  # blocks that some threads may run and others not
+        self.apart: set[int] = set(apart)  # blocks that some threads may run and others not
         while self._spread():
             pass
         self.recomputable: dict[str, Instr] = {}
@@ -118,6 +120,14 @@ class Uniformity:
         once = len(self.writers.get(name, ())) == 1 and name not in self.graph.live[0]
         return once and (name not in self.varying or name in self.recomputable)
 
+    def lasts(self, name: str, x: Instr) -> bool:
+        """Whether the value that `x` reads from a register, not an induction one, can still be had later."""
+        return name not in self.inductions and self._lasts(name, x, set())
+
+    def is_start(self, x: Instr) -> bool:
+        """Whether an instruction can be run again to get the same result from the same inputs."""
+        return _integer(x)
+
     def _start(self, name: str) -> Instr | None:
         """The one instruction that writes a register anew, if all others add something uniform to it."""
         writers = self.writers[name]
@@ -149,14 +159,19 @@ class Uniformity:
 
     def is_step(self, name: str, x: Instr) -> bool:
         """Whether `x` is name += something uniform, at the register's own width."""
+        return self.adds_to(name, x) and self._uniform_operand(x.args[2])
+
+    def _uniform_operand(self, step: Operand) -> bool:
+        return isinstance(step, Int) or (isinstance(step, Reg) and self.is_uniform(step.name))
+
+    def adds_to(self, name: str, x: Instr) -> bool:
+        """Whether `x` is name += something, at the register's own width."""
         if x.name != "add" or x.pred or len(x.parts) != 2 or x.parts[1] not in ("s32", "u32", "s64", "u64"):
             return False
         if self.graph.function.regs.get(name, "pred") in ("pred", "f32", "f64"):
             return False
         same_width = SIZE[self.graph.function.regs[name]] == SIZE[x.parts[1]]
-        step = x.args[2]
-        uniform = isinstance(step, Int) or (isinstance(step, Reg) and self.is_uniform(step.name))
-        return same_width and x.args[1] == Reg(name) and uniform
+        return same_width and x.args[1] == Reg(name)
 
     def chain(self, *names: str) -> list[Instr]:
         """The instructions that compute recomputable registers and the starts of inductions, in order."""

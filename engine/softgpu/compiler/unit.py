@@ -8,11 +8,12 @@ refers to.
 
 from __future__ import annotations
 
-from remora.engine.softgpu.compiler import abi, flow, opcodes, regions
+from remora.engine.softgpu.compiler import abi, flow, opcodes, regions, rounds
 from remora.engine.softgpu.compiler.describe import function_symbol, param_layout
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.fission import METADATA, Skeleton
 from remora.engine.softgpu.compiler.function import FunctionEmitter
+from remora.engine.softgpu.compiler.instep import StepSkeleton
 from remora.engine.softgpu.compiler.module import Module
 from remora.engine.softgpu.compiler.syntax import Function, Sym
 
@@ -192,26 +193,43 @@ class Unit:
         f.place("return")
         f.do("ret void")
         self._define(f, f"internal void @thread({', '.join(CONTEXT)})", "alwaysinline", [])
-        self.definitions.append(BLOCK_LOOP)
+        if self._rounds(function):
+            self.mode = "rounds"
+            self.definitions.append(BLOCK_LOOP.replace("void @rm_entry", "internal void @plain"))
+        else:
+            self.definitions.append(BLOCK_LOOP)
+
+    def _rounds(self, function: Function) -> bool:
+        """Loop mode with the threads in step, if the kernel suits it."""
+        found = rounds.plan(function) if self._steady(function) else None
+        return found is not None and self._in_parts(StepSkeleton(self, function, found))
 
     def _regions(self, function: Function) -> bool:
         """Region mode, if the kernel suits it."""
-        callees = [self.module.function(n) for n in self._calls(function.name)[1:]]
-        found = None
-        if not flow.has_indirect_call(function) and not any(map(_unsteady, callees)):
-            found = regions.plan(function)
+        found = regions.plan(function) if self._steady(function) else None
         if found is None:
             return False
         self.coroutine = False
-        skeleton = Skeleton(self, function, found)
+        if self._in_parts(Skeleton(self, function, found)):
+            return True
+        self.coroutine = True
+        return False
+
+    def _steady(self, function: Function) -> bool:
+        """Whether the kernel's calls neither wait for other threads nor end the thread."""
+        callees = [self.module.function(n) for n in self._calls(function.name)[1:]]
+        return not flow.has_indirect_call(function) and not any(map(_unsteady, callees))
+
+    def _in_parts(self, skeleton: Skeleton) -> bool:
+        """A skeleton and its regions; False where the kernel's plain translation will say what is wrong."""
         try:
             parts = skeleton.translate()
-        except PtxError:  # the coroutine's translation will say what is wrong
-            self.coroutine = True
+        except PtxError:
             return False
         for part, name, parameters in parts:
             self._define(part, f"internal void @{name}({', '.join(CONTEXT)}{parameters})", "alwaysinline", [])
         self._define(skeleton, "void @rm_entry(ptr align 8 dereferenceable(128) %block)", "", [])
+        self.definitions += skeleton.helpers
         self.metadata += METADATA + skeleton.loops
         return True
 

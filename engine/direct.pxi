@@ -63,12 +63,13 @@ cdef int32_t send_direct(Session *s, uint64_t token, uint64_t at, uint64_t size,
     cdef int32_t status = SUCCESS
     cdef bint over = False
     cdef uint32_t part
+    tell_printed(s)
     pthread_rwlock_rdlock(&device.mapped)
     while size and status == SUCCESS and not over:
         part = <uint32_t>(size if size < RM_BULK_MAX else RM_BULK_MAX)
         status = check_range(s, at, part)
         if status == SUCCESS:
-            over = rm_bulk_lend(s.channel, <uint32_t>token, <const void *>at, part) != 0
+            over = rm_bulk_lend(s.channel, <uint32_t>token, <const void *>at, part, True) != 0
         at += part
         size -= part
     if tells:

@@ -307,8 +307,9 @@ cdef void give_back(Session *s, Item *item) noexcept nogil:
 
 cdef void send_pieces(Session *s, Item *item, int32_t status) noexcept nogil:
     cdef Piece *piece = item.pieces
+    tell_printed(s)
     while piece != NULL and status == SUCCESS:
-        rm_bulk_lend(s.channel, <uint32_t>item.token, piece.bytes, piece.size)
+        rm_bulk_lend(s.channel, <uint32_t>item.token, piece.bytes, piece.size, True)
         piece = piece.next
     send_done(s, item.token, status)
     rm_bulk_returned(s.channel)

@@ -50,7 +50,7 @@ cdef extern from "transport/channel.h" nogil:
     void rm_commit(rm_channel *ch)
     int rm_flush(rm_channel *ch)
     int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
-    int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
+    int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bint more)
     int rm_bulk_returned(rm_channel *ch)
     int rm_register(rm_channel *ch, void *at, size_t n)
     void rm_deregister(rm_channel *ch, void *at, size_t n)

@@ -104,12 +104,15 @@ void rm_commit_with_bulk(rm_channel *ch);
 int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool last);
 /* Sends all that is committed, from this thread. 0 or an error. */
 int rm_flush(rm_channel *ch);
+/* As rm_flush, but never waits: what does not go at once is left to the flusher. Any thread. */
+void rm_try_flush(rm_channel *ch);
 /* Sends one bulk message from this thread, after all that is committed; waits for bulk credit.
  * The bytes may be changed once it returns. 0 or an error (-EMSGSIZE beyond RM_BULK_MAX). */
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
 /* As rm_bulk, but the bytes must stay as they are until rm_bulk_returned says so: over a link that
- * lets the peer take them from where they lie (rm_register) it does not wait for that. */
-int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n);
+ * lets the peer take them from where they lie (rm_register) it does not wait for that. more: this
+ * thread sends another at once, or calls rm_flush; until then it may be held back. */
+int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool more);
 /* Waits until the peer has taken all that was lent up to now. 0 or an error. */
 int rm_bulk_returned(rm_channel *ch);
 /* Makes memory known to the link's device, so that bulk messages from and to it are not copied, for

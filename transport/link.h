@@ -41,6 +41,8 @@ typedef struct rm_parcel {
   const void *bytes;
   size_t n; /* records: a contiguous part of the ring, whole records; starts where the last ended */
   uint32_t note;
+  bool more; /* of a bulk message: another send follows at once, so that the link may hold this back
+              */
 } rm_parcel;
 
 #define RM_PARCELS_MAX 8u  /* in one send */
@@ -83,6 +85,8 @@ struct rm_link {
   uint64_t bulk_copied, bulk_direct;
   /* Bulk messages whose bytes the peer still takes from where they lie: sent so, and done with. */
   uint64_t lent, returned;
+  bool corked;  /* the link holds something back (rm_parcel.more), which the next send or resume
+                   sends */
   uint32_t due; /* the link has something of its own to tell: it wants a send, if only of credit */
   /* Rings in memory of the link's own, ring_bytes each; NULL: the channel makes one. */
   uint8_t *send_ring, *receive_ring;

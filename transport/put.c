@@ -89,7 +89,7 @@ void rm_commit(rm_channel *ch) {
 void rm_commit_with_bulk(rm_channel *ch) { publish(ch); }
 
 int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool last) {
-  int error = rm_bulk_lend(ch, tag, bytes, n);
+  int error = rm_bulk_lend(ch, tag, bytes, n, !last);
   if (last || error) pthread_mutex_unlock(&ch->put.lock);
   return error;
 }

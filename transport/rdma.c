@@ -66,6 +66,7 @@ rm_notice *rm_rdma_notice(rm_rdma *r, uint8_t kind) {
   notice->taken = taken;
   notice->fetched = rm_load_ordered(&r->fetched);
   note_told(r, taken);
+  rm_store(&r->out.told_fetched, notice->fetched);
   return notice;
 }
 
@@ -157,6 +158,11 @@ static int keep_rest(rm_rdma *r, const rm_parcel *rest, unsigned count) {
   return count ? -EAGAIN : 0;
 }
 
+/* Work requests that wait for more: the next send or resume rings for them. */
+static bool may_hold_back(rm_rdma *r, const rm_parcel *last) {
+  return last->kind == RM_PARCEL_BULK && last->more && r->out.wr_count < RM_RDMA_CORK;
+}
+
 static int send_parcels(rm_rdma *r, const rm_parcel *parcels, unsigned count) {
   unsigned i = 0;
   uint32_t turn = rm_load_ordered(&r->turn);
@@ -168,7 +174,8 @@ static int send_parcels(rm_rdma *r, const rm_parcel *parcels, unsigned count) {
     if (!error) bytes += parcels[i++].n;
   }
   rm_count(&r->base.bytes_sent, bytes);
-  int posted = ring_doorbell(r);
+  r->base.corked = !error && count && may_hold_back(r, &parcels[count - 1]);
+  int posted = r->base.corked ? 0 : ring_doorbell(r);
   if (posted || (error && error != -EAGAIN)) return posted ? posted : error;
   if (error) rm_store_ordered(&r->stuck_turn, turn);
   return keep_rest(r, parcels + i, count - i);
@@ -182,7 +189,7 @@ static int rdma_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm
 
 static int rdma_resume(rm_link *link) {
   rm_rdma *r = (rm_rdma *)link;
-  return r->out.rest_count ? send_parcels(r, r->out.rest, r->out.rest_count) : 0;
+  return send_parcels(r, r->out.rest, r->out.rest_count);
 }
 
 /* ---- what has come */
@@ -200,7 +207,7 @@ static void keep_completion(rm_rdma *r, const struct ibv_wc *wc) {
     r->in.held[at].n = wc->byte_len;
     rm_store(&r->in.polled, r->in.polled + 1);
   } else {
-    rm_store(&r->in.reads_done, r->in.reads_done + 1);
+    rm_store(&r->in.reads_done, wc->wr_id + 1);
   }
 }
 
@@ -342,11 +349,12 @@ static long take_in(rm_rdma *r, rm_channel *ch) {
   while (bytes >= 0 && r->in.handled != r->in.seen) {
     uint32_t n = r->in.held[r->in.handled % RM_RDMA_RECEIVES].n;
     int taken = take_next(r, ch);
-    if (taken < 0) return 1;
-    if (!taken) break;
+    if (taken < 0) bytes = -1;
+    if (taken <= 0) break;
     r->in.handled++;
     bytes += n + 1;
   }
+  rm_rdma_post_reads(r);
   give_back_receives(r, ch);
   return bytes < 0 ? 1 : bytes;
 }
@@ -365,7 +373,7 @@ static void take_events(rm_rdma *r) {
   struct ibv_cq *cq;
   void *user;
   rm_store_ordered(&r->armed, 0);
-  while (r->verbs->get_cq_event(r->events, &cq, &user) == 0) r->verbs->ack_cq_events(cq, 1);
+  if (r->verbs->get_cq_event(r->events, &cq, &user) == 0) r->verbs->ack_cq_events(cq, 1);
 }
 
 /* Nothing but its end ever comes over the lifeline. */

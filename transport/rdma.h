@@ -13,7 +13,8 @@
 #include "tuning.h"
 #include "verbs.h"
 
-#define RM_RDMA_WRS (2 * RM_PARCELS_MAX) /* work requests of one batch */
+/* Work requests of one batch: of parcels, each up to two, behind those that were held back. */
+#define RM_RDMA_WRS (2 * RM_PARCELS_MAX + RM_RDMA_CORK)
 
 /* Bulk messages that can be announced and not read yet: those of both windows. A power of two. */
 #define RM_RDMA_LENT 256u
@@ -32,6 +33,7 @@ typedef struct rm_rdma_read { /* a bulk message being read from the peer */
   uint32_t n;
   uint8_t *staged;   /* or NULL: it goes to where directly, */
   rm_region *region; /* which lies there */
+  bool prompt;
 } rm_rdma_read;
 
 /* What the tests look at: where the last messages that were read came from and went to. */
@@ -60,11 +62,11 @@ typedef struct rm_rdma {
   struct rm_rdma_out {
     rm_parcel rest[RM_PARCELS_MAX]; /* what did not go */
     unsigned rest_count;
-    rm_credit credit;    /* to go with it */
-    rm_credit told;      /* as the peer knows it */
-    uint32_t told_taken; /* shared */
-    uint64_t ring_at;    /* records sent */
-    uint32_t count;      /* immediates sent; shared */
+    rm_credit credit;                  /* to go with it */
+    rm_credit told;                    /* as the peer knows it */
+    uint32_t told_taken, told_fetched; /* shared */
+    uint64_t ring_at;                  /* records sent */
+    uint32_t count;                    /* immediates sent; shared */
     uint32_t bulks[2];
     uint32_t announced;            /* bulk messages for the peer to read; shared */
     uint64_t announced_all;        /* the same, without wrapping */
@@ -104,6 +106,9 @@ typedef struct rm_rdma {
     bool begun; /* the message at hand has been announced to the channel: it goes to where */
     void *where;
     rm_rdma_read reads[RM_RDMA_READS];
+    unsigned read_count; /* to be posted with one doorbell */
+    struct ibv_send_wr read_wr[RM_RDMA_READS];
+    struct ibv_sge read_sge[RM_RDMA_READS];
     uint32_t staged, staged_done;
     struct ibv_recv_wr receives[RM_RDMA_REPOST];
   } in;
@@ -126,6 +131,8 @@ bool rm_rdma_receives(rm_rdma *r, uint32_t count);
 int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel);
 /* A notice of a bulk message: 1 handled, 0 not yet, -1 the channel has ended. */
 int rm_rdma_bulk_in(rm_rdma *r, rm_channel *ch, const rm_notice *notice);
+/* Rings for the reads that notices asked for. */
+void rm_rdma_post_reads(rm_rdma *r);
 /* Hands in what has been read: bytes; -1: the channel has ended. */
 long rm_rdma_land(rm_rdma *r, rm_channel *ch);
 

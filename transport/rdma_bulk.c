@@ -67,6 +67,7 @@ static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
   notice->tag = parcel->tag;
   notice->at = (uintptr_t)at;
   notice->key = region ? region->mr->rkey : r->own_mr->rkey;
+  notice->flags = region ? 0 : RM_NOTICE_PROMPT;
   rm_rdma_add_notice(r, 0);
   return 0;
 }
@@ -85,18 +86,30 @@ int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel) {
 
 /* ---- in: read from the peer */
 
-static int post_read(rm_rdma *r, const rm_notice *notice, void *to, uint32_t key) {
-  struct ibv_sge sge = {(uintptr_t)to, notice->n, key};
-  struct ibv_send_wr wr = {.wr_id = r->reads_posted,
-                           .sg_list = &sge,
-                           .num_sge = 1,
-                           .opcode = IBV_WR_RDMA_READ,
-                           .send_flags = IBV_SEND_SIGNALED,
-                           .rdma = {notice->at, notice->key}};
+/* A completion is asked for with the last of a batch, now and then in a long one, and for each that
+ * is staged: its piece is waited for. */
+static void add_read(rm_rdma *r, const rm_notice *notice, void *to, uint32_t key, bool staged) {
+  unsigned i = r->in.read_count++;
+  struct ibv_send_wr *wr = &r->in.read_wr[i];
+  r->in.read_sge[i] = (struct ibv_sge){(uintptr_t)to, notice->n, key};
+  *wr = (struct ibv_send_wr){.wr_id = r->reads_posted,
+                             .sg_list = &r->in.read_sge[i],
+                             .num_sge = 1,
+                             .opcode = IBV_WR_RDMA_READ,
+                             .rdma = {notice->at, notice->key}};
+  if (staged || i % RM_RDMA_TELL == RM_RDMA_TELL - 1) wr->send_flags = IBV_SEND_SIGNALED;
+  if (i) r->in.read_wr[i - 1].next = wr;
   r->placed[r->reads_posted % RM_RDMA_PLACED] =
       (rm_rdma_placed){notice->at, (uintptr_t)to, notice->n};
-  rm_store(&r->reads_posted, r->reads_posted + 1); /* before it can be done */
-  return rm_post_send(r->bulk_qp, &wr);
+  rm_store(&r->reads_posted, r->reads_posted + 1);
+}
+
+/* A device that takes no reads any more has failed, which the poll will say. */
+void rm_rdma_post_reads(rm_rdma *r) {
+  if (!r->in.read_count) return;
+  r->in.read_wr[r->in.read_count - 1].send_flags = IBV_SEND_SIGNALED;
+  r->in.read_count = 0;
+  if (rm_post_send(r->bulk_qp, r->in.read_wr)) rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
 }
 
 static uint8_t *stage_for(rm_rdma *r) {
@@ -104,18 +117,17 @@ static uint8_t *stage_for(rm_rdma *r) {
   return r->stage_in + (size_t)(r->in.staged++ % RM_RDMA_STAGE) * RM_BULK_MAX;
 }
 
-/* 1 or 0; a device that takes no read any more has failed, which the poll will say. */
+/* 1 or 0. */
 static int start_read(rm_rdma *r, const rm_notice *notice) {
   rm_region *region = rm_rdma_use(r, r->in.where, notice->n, true);
   uint8_t *stage = region ? NULL : stage_for(r);
   if (!region && !stage) return 0;
   rm_count(region ? &r->base.bulk_direct : &r->base.bulk_copied, notice->n);
   r->in.reads[r->reads_posted % RM_RDMA_READS] =
-      (rm_rdma_read){r->in.where, notice->n, stage, region};
+      (rm_rdma_read){r->in.where, notice->n, stage, region, notice->flags & RM_NOTICE_PROMPT};
   r->in.begun = false;
-  if (post_read(r, notice, region ? r->in.where : stage,
-                region ? region->mr->lkey : r->own_mr->lkey))
-    rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
+  add_read(r, notice, region ? r->in.where : stage, region ? region->mr->lkey : r->own_mr->lkey,
+           stage);
   return 1;
 }
 
@@ -129,8 +141,14 @@ static int in_announced(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   return start_read(r, notice);
 }
 
+/* The sender is told when it waits to hear it, at the end, and now and then. */
+static bool worth_telling(rm_rdma *r, bool prompt) {
+  uint32_t untold = r->fetched - rm_load(&r->out.told_fetched);
+  return prompt || r->reads_posted == r->reads_landed || untold >= RM_RDMA_TELL;
+}
+
 long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
-  bool works = true;
+  bool works = true, prompt = false;
   long bytes = 0;
   uint64_t landed = r->reads_landed;
   if (landed == rm_load(&r->in.reads_done)) return 0;
@@ -144,10 +162,13 @@ long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
     rm_store_ordered(&r->fetched, r->fetched + 1);
     rm_store_ordered(&r->reads_landed, landed);
     bytes += read->n;
+    prompt |= read->prompt;
     works = rm_in_bulk_landed(ch);
   }
-  rm_store_ordered(&r->base.due, 1);
-  rm_in_nudge(ch);
+  if (worth_telling(r, prompt)) {
+    rm_store_ordered(&r->base.due, 1);
+    rm_in_nudge(ch);
+  }
   return works ? bytes : -1;
 }
 

@@ -61,6 +61,7 @@ enum rm_notice_kind {
 };
 
 #define RM_NOTICE_BYTES 128u /* that may follow a notice's head */
+#define RM_NOTICE_PROMPT 1u  /* a flag: the sender waits to hear that the message has been read */
 
 typedef struct rm_notice {
   uint8_t kind;     /* enum rm_notice_kind */
@@ -71,7 +72,7 @@ typedef struct rm_notice {
   uint32_t fetched; /* bulk messages read over the bulk pair, counted from the start */
   uint32_t n, tag;
   uint64_t at;
-  uint32_t key, reserved;
+  uint32_t key, flags;
   uint8_t bytes[RM_NOTICE_BYTES];
 } rm_notice;
 #define RM_NOTICE_HEAD 40u

@@ -182,7 +182,8 @@ static int send_parcels(rm_channel *ch, const rm_parcel *parcels, unsigned count
 
 static int drain_locked(rm_channel *ch, bool blocks) {
   if (ch->tx.dead) return read_out(ch, -EPIPE);
-  int error = ch->tx.held ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
+  bool rest = ch->tx.held || ch->link->corked;
+  int error = rest ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
   while (!error && !rm_ended(ch)) {
     rm_parcel parcels[RM_PARCELS_MAX];
     unsigned count = gather(ch, parcels);
@@ -215,6 +216,10 @@ int rm_drain(rm_channel *ch, bool blocks) {
 }
 
 int rm_flush(rm_channel *ch) { return rm_drain(ch, !rm_reading_here(ch)); }
+
+void rm_try_flush(rm_channel *ch) {
+  if (rm_drain(ch, false) == -EAGAIN) rm_wake_flusher(ch);
+}
 
 void rm_nudge(rm_channel *ch) {
   rm_store_ordered(&ch->work, 1);
@@ -253,21 +258,31 @@ static int wait_bulk_credit(rm_channel *ch, unsigned kind) {
   return rm_load(&ch->error);
 }
 
-static int send_bulk_locked(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
-  int error = drain_locked(ch, true);
-  if (error) return error;
-  rm_parcel parcel = {.kind = RM_PARCEL_BULK, .tag = tag, .bytes = bytes, .n = n};
+/* Behind the records before it, together with the last of them. */
+static int send_bulk_locked(rm_channel *ch, const rm_parcel *bulk) {
+  rm_parcel parcels[RM_PARCELS_MAX];
+  unsigned count = 0;
+  int error = ch->tx.dead || ch->tx.held ? drain_locked(ch, true) : 0;
+  while (!error && !rm_ended(ch)) {
+    count = gather(ch, parcels);
+    if (ch->tx.sent == rm_load(&ch->head) && count < RM_PARCELS_MAX) break;
+    error = send_parcels(ch, parcels, count, true);
+  }
+  if (error || rm_ended(ch)) return error ? error : rm_load(&ch->error);
+  parcels[count++] = *bulk;
   rm_count(&ch->tx.stats.bulk_sent, 1);
-  return send_parcels(ch, &parcel, 1, true);
+  return send_parcels(ch, parcels, count, true);
 }
 
 /* *lent: how many messages had been lent then. */
-static int send_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, uint64_t *lent) {
+static int send_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool more,
+                     uint64_t *lent) {
+  rm_parcel bulk = {.kind = RM_PARCEL_BULK, .tag = tag, .bytes = bytes, .n = n, .more = more};
   if (n > RM_BULK_MAX) return -EMSGSIZE;
   int error = wait_bulk_credit(ch, tag != 0);
   if (error) return error;
   pthread_mutex_lock(&ch->tx.lock);
-  error = send_bulk_locked(ch, tag, bytes, n);
+  error = send_bulk_locked(ch, &bulk);
   *lent = rm_load(&ch->link->lent);
   pthread_mutex_unlock(&ch->tx.lock);
   if (rm_load_ordered(&ch->work)) after_unlock(ch);
@@ -296,13 +311,13 @@ static int wait_returned(rm_channel *ch, uint64_t lent) {
 
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
   uint64_t lent = 0;
-  int error = send_bulk(ch, tag, bytes, n, &lent);
+  int error = send_bulk(ch, tag, bytes, n, false, &lent);
   return error ? error : wait_returned(ch, lent);
 }
 
-int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
+int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool more) {
   uint64_t lent;
-  return send_bulk(ch, tag, bytes, n, &lent);
+  return send_bulk(ch, tag, bytes, n, more, &lent);
 }
 
 int rm_bulk_returned(rm_channel *ch) { return wait_returned(ch, rm_load(&ch->link->lent)); }

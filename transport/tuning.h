@@ -91,6 +91,11 @@
 #define RM_RDMA_BOX_SLOT (8u << 10)
 /* Bulk messages read from the peer at a time; devices allow 16. */
 #define RM_RDMA_READS 16u
+/* Messages that were read before their sender is told, if more are under way and it does not wait.
+ */
+#define RM_RDMA_TELL 4u
+/* Work requests that are held back when more are announced: four messages, or two with records. */
+#define RM_RDMA_CORK 4u
 /* Pieces of RM_BULK_MAX through which memory passes that is not registered, each way: one is
  * filled while another is under way. */
 #define RM_RDMA_STAGE 2u

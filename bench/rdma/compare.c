@@ -114,7 +114,7 @@ static void open_channel(line *l, rm_link *link) {
 
 static void send_bulk(line *l, uint32_t n) {
   for (uint32_t at = 0; at < n; at += CHUNK)
-    rm_bulk_lend(l->channel, 1, data + at, n - at < CHUNK ? n - at : CHUNK);
+    rm_bulk_lend(l->channel, 1, data + at, n - at < CHUNK ? n - at : CHUNK, at + CHUNK < n);
 }
 
 static void answer(line *l, const rm_record *asked) {
@@ -174,7 +174,7 @@ static void ask(line *l, uint16_t op, uint32_t bytes, uint32_t n) {
   r->flags = RM_F_WAITS;
   *(uint32_t *)(r + 1) = n;
   rm_commit_unsent(l->channel);
-  if (rm_wait(l->channel, &l->waiter, 20000)) bench_fail("no reply");
+  if (rm_wait(l->channel, &l->waiter, -1)) bench_fail("no reply");
 }
 
 static double channel_call(line *l, uint32_t bytes, uint32_t count) {
@@ -193,7 +193,7 @@ static double copy_in(line *l, uint32_t n, uint32_t count) {
   uint64_t start = bench_now_ns();
   for (uint32_t i = 0; i < count; i++)
     for (uint32_t at = 0; at < n; at += CHUNK)
-      if (rm_bulk_lend(l->channel, 1, data + at, n - at < CHUNK ? n - at : CHUNK))
+      if (rm_bulk_lend(l->channel, 1, data + at, n - at < CHUNK ? n - at : CHUNK, true))
         bench_fail("the channel ended");
   rm_bulk_returned(l->channel);
   ask(l, OP_NOTHING, 24, 0);

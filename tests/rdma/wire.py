@@ -14,6 +14,7 @@ NOTICE = struct.Struct("<4B5IQII")
 NOTICE_BYTES = 168  # a place in the box
 FOLLOWING_MOST = 128
 CREDIT, RECORDS, NOTE, BULK, BOXED, READ = range(1, 7)
+PROMPT = 1  # a flag of READ: the sender waits to hear that the message was read
 URGENT, PING, PONG, BYE = range(1, 5)  # notes
 
 
@@ -88,8 +89,8 @@ class Notice:
 
     @classmethod
     def unpack(cls, data: bytes) -> Notice:
-        kind, note, bulk0, bulk1, *numbers, reserved = NOTICE.unpack_from(data)
-        assert reserved == 0
+        kind, note, bulk0, bulk1, *numbers, flags = NOTICE.unpack_from(data)
+        assert flags in (0, PROMPT if kind == READ else 0)
         found = cls(kind, note, (bulk0, bulk1), *numbers)
         if kind in (NOTE, BULK):
             found.following = data[NOTICE.size :][: found.n]

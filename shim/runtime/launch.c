@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "launch.h"
+#include "memory.h"
 #include "progress.h"
+#include "ranges.h"
 #include "session.h"
 #include "shared.h"
 #include "thread.h"
@@ -54,6 +56,46 @@ static void pack(const rm_function *f, const arguments *args, char *to) {
   memset(to, 0, args->bytes); /* the gaps between parameters */
   for (uint32_t i = 0; i < f->param_count; i++)
     memcpy(to + f->params[i].offset, args->each[i], f->params[i].size);
+}
+
+/* ---- pinned memory among the parameters: one address space for programs, so they pass the host's
+ * address; the device has its copy elsewhere, which is made when it is first passed */
+
+typedef CUresult (*visitor)(rm_context *context, uint64_t *word);
+
+static CUresult each_pinned(rm_context *context, char *bytes, uint32_t n, visitor visit) {
+  CUresult status = CUDA_SUCCESS;
+  for (uint32_t at = 0; at + sizeof(uint64_t) <= n && !status; at += sizeof(uint64_t)) {
+    uint64_t word, before;
+    memcpy(&word, bytes + at, sizeof word);
+    if (!rm_pinned_perhaps(before = word)) continue;
+    status = visit(context, &word);
+    if (word != before) memcpy(bytes + at, &word, sizeof word);
+  }
+  return status;
+}
+
+static CUresult have_mirror(rm_context *context, uint64_t *word) {
+  rm_range range;
+  uint64_t address = *word;
+  CUdeviceptr mirror;
+  if (!rm_range_find(address, &range) || !rm_range_pinned(&range) || rm_shared_translate(&address))
+    return CUDA_SUCCESS;
+  return rm_memory_mirror(context, range.base, range.bytes, &mirror);
+}
+
+static CUresult to_mirror(rm_context *context, uint64_t *word) {
+  (void)context;
+  rm_shared_translate(word);
+  return CUDA_SUCCESS;
+}
+
+static CUresult mirror_arguments(rm_context *context, const rm_function *f, const arguments *args) {
+  CUresult status = CUDA_SUCCESS;
+  if (!args->each) return each_pinned(context, (char *)args->packed, args->bytes, have_mirror);
+  for (uint32_t i = 0; i < f->param_count && !status; i++)
+    status = each_pinned(context, args->each[i], f->params[i].size, have_mirror);
+  return status;
 }
 
 /* ---- what the device could never run is refused here and now, as a local driver would */
@@ -109,7 +151,9 @@ static CUresult send(const rm_function *f, const CUlaunchConfig *c, const rm_tar
                      .param_bytes = args->bytes,
                      .attr_count = c->numAttrs};
   if (attributes) memcpy(q + 1, c->attrs, attributes);
-  pack(f, args, (char *)(q + 1) + attributes);
+  char *packed = (char *)(q + 1) + attributes;
+  pack(f, args, packed);
+  if (rm_shared_any()) each_pinned(stream->context, packed, args->bytes, to_mirror);
   /* Whether a cooperative grid fits is known to the device alone, and programs ask at once. */
   status = flags & COOPERATIVE ? rm_call_wait(&call, NULL, 0) : rm_call_post(&call);
   if (rm_shared_any()) rm_shared_written(stream->context, stream->progress);
@@ -142,6 +186,7 @@ static CUresult launch(const CUlaunchConfig *c, CUfunction handle, void **each, 
   if (!fits(c, rm_session.devices[stream.context->device].attributes))
     return f->module->of_runtime ? RUNTIME_INVALID_CONFIGURATION : CUDA_ERROR_INVALID_VALUE;
   status = allowed(c, f);
+  if (!status && rm_pinned_high != UINT64_MAX) status = mirror_arguments(stream.context, f, &args);
   if (!status && rm_shared_any()) status = rm_shared_flush(stream.context, true);
   return status ? status : send(f, c, &stream, &args, flags);
 }

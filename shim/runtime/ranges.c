@@ -43,6 +43,15 @@ static bool overlaps(size_t i, const rm_range *range) {
          (i < count && range->base + range->bytes > ranges[i].base);
 }
 
+uint64_t rm_pinned_low = UINT64_MAX, rm_pinned_high = UINT64_MAX;
+
+static void note_pinned(const rm_range *range) {
+  uint64_t end = range->base + range->bytes;
+  if (rm_pinned_low == UINT64_MAX) rm_pinned_high = 0;
+  if (range->base < rm_pinned_low) rm_pinned_low = range->base;
+  if (end > rm_pinned_high) rm_pinned_high = end;
+}
+
 static bool add(const rm_range *range) {
   size_t i = above(range->base);
   if (i > 0 && range->kind == RM_RANGE_GLOBAL && ranges[i - 1].base == range->base) return true;
@@ -51,6 +60,7 @@ static bool add(const rm_range *range) {
   memmove(&ranges[i + 1], &ranges[i], (count++ - i) * sizeof *ranges);
   ranges[i] = *range;
   ranges[i].id = ++ids;
+  if (rm_range_pinned(range)) note_pinned(range);
   return true;
 }
 

@@ -27,6 +27,12 @@ static inline bool rm_range_pinned(const rm_range *range) {
   return range->kind == RM_RANGE_HOST || range->kind == RM_RANGE_REGISTERED;
 }
 
+/* Bounds of all pinned memory that there ever was: a quick no for any other address. */
+extern uint64_t rm_pinned_low, rm_pinned_high;
+static inline bool rm_pinned_perhaps(uint64_t address) {
+  return address - rm_pinned_low < rm_pinned_high - rm_pinned_low;
+}
+
 /* Adds a range, gives it an id. False: out of memory, or it overlaps another (unless a global). */
 bool rm_range_add(const rm_range *range);
 /* Copies the range that contains the address to *out. */

@@ -8,7 +8,7 @@
 #include "copy.h"
 #include "ranges.h"
 #include "session.h"
-#include "shared.h"
+#include "shared_table.h"
 #include "stream.h"
 #include "../generated/local.h"
 #include "../generated/records.h"
@@ -36,9 +36,6 @@ typedef struct piece {
   char *staged;
 } piece;
 
-uint32_t rm_shared_count;
-static rm_shared *ranges;
-static uint32_t capacity;
 static mark marks[MARKS];
 static uint32_t mark_count;
 static bool hosts_turn = true; /* a wait has returned since the last launch */
@@ -47,109 +44,14 @@ static char *staging;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all this, also while bytes move */
 
 static char *host_of(const rm_shared *r) { return (char *)(uintptr_t)r->host; }
-static bool is_own(const rm_shared *r) { return r->host == r->device; }
-
-/* ---- the table; lock held */
-
-static rm_shared *find(uint64_t address, bool device_side) {
-  for (uint32_t i = 0; i < rm_shared_count; i++) {
-    uint64_t base = device_side ? ranges[i].device : ranges[i].host;
-    if (address - base < ranges[i].bytes) return &ranges[i];
-  }
-  return NULL;
-}
-
-static bool grow(void) {
-  if (rm_shared_count < capacity) return true;
-  uint32_t wanted = capacity ? 2 * capacity : 64;
-  rm_shared *more = realloc(ranges, wanted * sizeof *more);
-  if (!more) return false;
-  ranges = more;
-  capacity = wanted;
-  return true;
-}
-
-static void take_out(rm_shared *r, rm_shared *out) {
-  *out = *r;
-  munmap(r->twin, r->bytes);
-  *r = ranges[rm_shared_count - 1];
-  __atomic_store_n(&rm_shared_count, rm_shared_count - 1, __ATOMIC_RELEASE);
-}
-
-/* ---- the host's pages of ranges that have one address; neighbours may lie in the same page */
-
-static uint64_t page_of(uint64_t address) { return address & ~(uint64_t)(PAGE - 1); }
-static uint64_t page_end(uint64_t end) { return page_of(end + PAGE - 1); }
-
-static bool page_in_use(uint64_t page) {
-  for (uint32_t i = 0; i < rm_shared_count; i++)
-    if (ranges[i].host < page + PAGE && page < ranges[i].host + ranges[i].bytes) return true;
-  return false;
-}
-
-/* Outside the reserved range: an address that the driver there chose. */
-static bool map_page(uint64_t page) {
-  void *wanted = (void *)(uintptr_t)page;
-  void *at = mmap(wanted, PAGE, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-  if (at != MAP_FAILED && at != wanted) munmap(at, PAGE);
-  return at == wanted;
-}
-
-/* Whole pages are new, so zero already; at the edges another range may have left something. */
-static void clear_edges(uint64_t base, size_t bytes) {
-  uint64_t end = base + bytes, first = page_end(base), last = page_of(end);
-  if (first > end) first = end;
-  memset((void *)(uintptr_t)base, 0, first - base);
-  if (last >= first) memset((void *)(uintptr_t)last, 0, end - last);
-}
-
-static bool open_pages(uint64_t base, size_t bytes) {
-  uint64_t first = page_of(base), end = page_end(base + bytes);
-  bool reserved = rm_is_device_address(base), good = true;
-  if (reserved) good = !mprotect((void *)(uintptr_t)first, end - first, PROT_READ | PROT_WRITE);
-  for (uint64_t page = first; !reserved && good && page < end; page += PAGE)
-    good = page_in_use(page) || map_page(page);
-  if (good) clear_edges(base, bytes);
-  return good;
-}
-
-static void close_pages(uint64_t base, size_t bytes) {
-  uint64_t first = page_of(base), end = page_end(base + bytes);
-  while (first < end && page_in_use(first)) first += PAGE;
-  while (first < end && page_in_use(end - PAGE)) end -= PAGE;
-  if (first == end) return;
-  if (!rm_is_device_address(base)) {
-    munmap((void *)(uintptr_t)first, end - first);
-    return;
-  }
-  madvise((void *)(uintptr_t)first, end - first, MADV_DONTNEED);
-  mprotect((void *)(uintptr_t)first, end - first, PROT_NONE);
-}
-
-static CUresult add(const rm_shared *what) {
-  rm_shared r = *what;
-  r.twin = mmap(NULL, r.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (r.twin == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
-  if (!grow() || (is_own(&r) && !open_pages(r.host, r.bytes))) {
-    munmap(r.twin, r.bytes);
-    return CUDA_ERROR_OUT_OF_MEMORY;
-  }
-  ranges[rm_shared_count] = r;
-  __atomic_store_n(&rm_shared_count, rm_shared_count + 1, __ATOMIC_RELEASE);
-  return CUDA_SUCCESS;
-}
-
-static void leave(rm_shared *r, rm_shared *out) {
-  take_out(r, out);
-  if (is_own(out)) close_pages(out->host, out->bytes);
-}
 
 bool rm_shared_remove(uint64_t host, rm_shared *out) {
+  bool found = false;
   pthread_mutex_lock(&lock);
-  rm_shared *r = find(host, false);
-  bool found = r && r->host == host;
-  if (found) leave(r, out);
+  for (uint32_t i = 0; i < rm_shared_count && !found; i++) {
+    found = rm_shared_ranges[i].host == host;
+    if (found) rm_shared_leave(i, out);
+  }
   pthread_mutex_unlock(&lock);
   return found;
 }
@@ -158,9 +60,10 @@ void rm_shared_forget(rm_context *context) {
   rm_shared gone;
   pthread_mutex_lock(&lock);
   for (uint32_t i = rm_shared_count; i-- > 0;) {
-    if (ranges[i].context != context) continue;
-    leave(&ranges[i], &gone);
-    if (is_own(&gone)) rm_range_remove(gone.host, 1u << RM_RANGE_HOST, &(rm_range){0});
+    if (rm_shared_ranges[i].context != context) continue;
+    rm_shared_leave(i, &gone);
+    if (rm_shared_one_address(&gone))
+      rm_range_remove(gone.host, 1u << RM_RANGE_HOST, &(rm_range){0});
   }
   for (uint32_t i = mark_count; i-- > 0;)
     if (marks[i].context == context) marks[i] = marks[--mark_count];
@@ -172,25 +75,8 @@ void rm_shared_forget_owner(const void *module) {
   rm_shared gone;
   pthread_mutex_lock(&lock);
   for (uint32_t i = rm_shared_count; i-- > 0;)
-    if (ranges[i].owner == module) leave(&ranges[i], &gone);
+    if (rm_shared_ranges[i].owner == module) rm_shared_leave(i, &gone);
   pthread_mutex_unlock(&lock);
-}
-
-bool rm_shared_translate(uint64_t *address) {
-  pthread_mutex_lock(&lock);
-  const rm_shared *r = find(*address, false);
-  if (r) *address += r->device - r->host;
-  bool shared = r || find(*address, true);
-  pthread_mutex_unlock(&lock);
-  return shared;
-}
-
-bool rm_shared_any_time(uint64_t address) {
-  pthread_mutex_lock(&lock);
-  rm_shared *r = find(address, false);
-  if (r) r->any_time = true;
-  pthread_mutex_unlock(&lock);
-  return r;
 }
 
 /* ---- moving: in a stream of our own, which waits for nothing that the program is doing */
@@ -233,7 +119,7 @@ CUresult rm_shared_add(rm_context *context, uint64_t host, uint64_t device, size
   CUresult status = clear(context, device, bytes);
   if (status) return status;
   pthread_mutex_lock(&lock);
-  status = add(&what);
+  status = rm_shared_enter(&what);
   hosts_turn = true;
   pthread_mutex_unlock(&lock);
   return status;
@@ -287,7 +173,7 @@ static CUresult send_changes(rm_context *context, const rm_shared *r) {
 
 static size_t total_bytes(void) {
   size_t n = 0;
-  for (uint32_t i = 0; i < rm_shared_count; i++) n += ranges[i].bytes;
+  for (uint32_t i = 0; i < rm_shared_count; i++) n += rm_shared_ranges[i].bytes;
   return n;
 }
 
@@ -295,7 +181,8 @@ static CUresult flush(rm_context *context) {
   CUresult status = CUDA_SUCCESS;
   bool always = hosts_turn || total_bytes() <= LOOKED_AT_ALWAYS;
   for (uint32_t i = 0; i < rm_shared_count && !status; i++)
-    if (always || ranges[i].any_time) status = send_changes(context, &ranges[i]);
+    if (always || rm_shared_ranges[i].any_time)
+      status = send_changes(context, &rm_shared_ranges[i]);
   return status;
 }
 
@@ -363,13 +250,13 @@ static CUresult fetch(rm_context *context) {
   if (!have_staging(context)) return CUDA_ERROR_OUT_OF_MEMORY;
   CUresult status = own_stream(context, &stream);
   for (uint32_t i = 0; i < rm_shared_count && !status; i++) {
-    for (size_t at = 0; at < ranges[i].bytes && !status;) {
+    for (size_t at = 0; at < rm_shared_ranges[i].bytes && !status;) {
       if (n == PIECES || used == STAGING) {
         status = fetch_pieces(&stream, pieces, n);
         n = 0, used = 0;
       }
-      size_t bytes = least(ranges[i].bytes - at, STAGING - used);
-      pieces[n++] = (piece){&ranges[i], at, bytes, staging + used};
+      size_t bytes = least(rm_shared_ranges[i].bytes - at, STAGING - used);
+      pieces[n++] = (piece){&rm_shared_ranges[i], at, bytes, staging + used};
       at += bytes, used += bytes;
     }
   }
@@ -380,7 +267,7 @@ CUresult rm_shared_add_variable(rm_context *context, const void *module, uint64_
                                 size_t bytes) {
   rm_shared what = {.host = address, .device = address, .bytes = bytes, .owner = module};
   pthread_mutex_lock(&lock);
-  CUresult status = add(&what) ? CUDA_ERROR_NOT_SUPPORTED : fetch(context);
+  CUresult status = rm_shared_enter(&what) ? CUDA_ERROR_NOT_SUPPORTED : fetch(context);
   pthread_mutex_unlock(&lock);
   return status;
 }

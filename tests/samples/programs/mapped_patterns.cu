@@ -43,6 +43,13 @@ int main() {
   increment<<<1, 1, 0, a>>>(on_device + 1, 1); // after the copy
   CHECK(cudaStreamSynchronize(a));
   EXPECT(p[0] == 4 && p[1] == 6);
+  int *q; // one address space: the host's own address will do
+  CHECK(cudaMallocHost(&q, n * sizeof(int)));
+  for (int i = 0; i < n; i++) q[i] = i;
+  increment<<<4, 256>>>(q + 1, n - 1);
+  CHECK(cudaDeviceSynchronize());
+  EXPECT(q[0] == 0 && q[1] == 2 && q[n - 1] == n);
+  CHECK(cudaFreeHost(q));
   cudaPointerAttributes told;
   CHECK(cudaPointerGetAttributes(&told, p));
   EXPECT(told.type == cudaMemoryTypeHost && told.hostPointer == p);

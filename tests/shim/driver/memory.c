@@ -62,6 +62,7 @@ static void strangers(void) {
 
 static void pinned(void) {
   void *p, *page;
+  char back = 0;
   unsigned flags;
   CUdeviceptr d;
   OK(cuMemHostAlloc(&p, 100000, CU_MEMHOSTALLOC_PORTABLE));
@@ -70,14 +71,22 @@ static void pinned(void) {
   EXPECT(attribute(CU_POINTER_ATTRIBUTE_HOST_POINTER, (uintptr_t)p + 50) == (uintptr_t)p + 50);
   OK(cuMemHostGetFlags(&flags, p));
   EXPECT(flags == (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP));
-  OK(cuMemHostGetDevicePointer_v2(&d, p, 0));
-  EXPECT(d == (uintptr_t)p);
+  OK(cuMemHostGetDevicePointer_v2(&d, (char *)p + 99999, 0));
+  OK(cuMemcpyDtoH_v2(&back, d, 1));
+  EXPECT(back == 1);
   GIVES(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, cuMemHostRegister_v2((char *)p + 10, 10, 0));
   GIVES(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, cuMemHostUnregister(p));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuMemFreeHost((char *)p + 8));
   OK(cuMemFreeHost(p));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuMemFreeHost(p));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuMemHostAlloc(&p, 16, 0x100));
+  OK(cuMemHostAlloc(&p, 5000, CU_MEMHOSTALLOC_DEVICEMAP)); /* one address for both */
+  OK(cuMemHostGetDevicePointer_v2(&d, p, 0));
+  EXPECT(d == (uintptr_t)p && attribute(CU_POINTER_ATTRIBUTE_MEMORY_TYPE, d) == CU_MEMORYTYPE_HOST);
+  memset(p, 7, 5000);
+  OK(cuMemsetD8_v2(d + 10, 8, 10));
+  EXPECT(((char *)p)[9] == 7 && ((char *)p)[10] == 8 && ((char *)p)[20] == 7);
+  OK(cuMemFreeHost(p));
   page = malloc(8192);
   OK(cuMemHostRegister_v2(page, 8192, 0));
   GIVES(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, cuMemHostRegister_v2(page, 8192, 0));

@@ -40,6 +40,7 @@ cdef int32_t h_launch(Session *s, Call *c, const rm_q_launch *q) noexcept nogil:
         status = target_of(s, c, q.stream, &t)
     if status != SUCCESS:
         return status
+    printed_expect()
     return launch(function, q, c.bytes, c.bytes + skip, t.stream)
 
 

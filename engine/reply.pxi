@@ -2,8 +2,10 @@
 
 
 cdef void send_reply(Session *s, const rm_record *call, int32_t status, const void *body, uint32_t size) noexcept nogil:
-    cdef rm_record *record = rm_begin(s.channel, <uint32_t>(sizeof(rm_record) + sizeof(rm_reply)) + size)
+    cdef rm_record *record
     cdef rm_reply *reply
+    tell_printed(s)
+    record = rm_begin(s.channel, <uint32_t>(sizeof(rm_record) + sizeof(rm_reply)) + size)
     if record == NULL and size:  # more than a record of the client's small ring holds
         size = 0
         status = OUT_OF_MEMORY

@@ -182,7 +182,9 @@ def main() -> None:
     try:
         driver.load(driver.Library(sys.argv[2], Path(sys.argv[3])))
         gathered = facts.gather()
-        from . import worker  # while warm, so that a session starts quickly
+        from . import session, worker  # while warm, so that a session starts quickly
+
+        session.keep_output()
 
         gathered["table_hash"] = worker.TABLE_HASH
         if sys.argv[2] == "softgpu":  # clients' kernels are code in this process

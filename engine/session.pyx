@@ -1,4 +1,4 @@
-# distutils: sources = engine/session.c engine/arena.c engine/gate.c engine/jobs.c engine/ledger.c engine/staging.c transport/arrive.c transport/carrier.c transport/fail.c transport/frames.c transport/futex.c transport/open.c transport/put.c transport/rdma.c transport/rdma_bulk.c transport/rdma_memory.c transport/rdma_port.c transport/rdma_setup.c transport/read.c transport/send.c transport/serve.c transport/share.c transport/shm.c transport/shm_files.c transport/shm_setup.c transport/stream.c transport/take.c transport/tcp.c transport/verbs.c transport/wait.c
+# distutils: sources = engine/session.c engine/arena.c engine/gate.c engine/jobs.c engine/ledger.c engine/printed.c engine/staging.c transport/arrive.c transport/carrier.c transport/fail.c transport/frames.c transport/futex.c transport/open.c transport/put.c transport/rdma.c transport/rdma_bulk.c transport/rdma_memory.c transport/rdma_port.c transport/rdma_setup.c transport/read.c transport/send.c transport/serve.c transport/share.c transport/shm.c transport/shm_files.c transport/shm_setup.c transport/stream.c transport/take.c transport/tcp.c transport/verbs.c transport/wait.c
 # cython: language_level=3
 """Handlers of one session: what its records mean, done through the driver.
 
@@ -44,6 +44,7 @@ cdef enum:
     UNKNOWN = 999
 
 include "../transport/carrying.pxi"
+include "printing.pxi"
 include "reply.pxi"
 include "contexts.pxi"
 include "lanes.pxi"

@@ -55,6 +55,7 @@ def run_module(
         file.unlink(missing_ok=True)
         done = [f"--deselect={test}" for test in results.tests]
         command = [*prefix, sys.executable, "-m", "pytest", "-p", "tests.clients.recorder", "-q"]
+        command += ["-c", os.devnull, "--rootdir", str(folder)]  # nothing of this project's own settings
         command += ["-p", "no:cacheprovider", "-p", "no:benchmark", *options, *done, str(target)]
         settings = {**environment, "CLIENT_RESULTS": str(file), "PYTHONPATH": python_path(environment)}
         how = watch(command, settings, file, folder / f"{target.stem}.log", limit)

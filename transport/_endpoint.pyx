@@ -287,9 +287,12 @@ cdef class Endpoint:
         cdef Buffer buffer = Buffer.__new__(Buffer)
         buffer.take(memory, nbytes, "write" in remote)
         cdef unsigned access = ACCESS[remote]
+        cdef int error
         self.enter()
         try:
-            if rm_endpoint_register(self.ep, buffer.base, buffer.nbytes, access, &buffer.key):
+            with nogil:
+                error = rm_endpoint_register(self.ep, buffer.base, buffer.nbytes, access, &buffer.key)
+            if error:
                 raise MemoryError
         finally:
             self.inside -= 1
@@ -460,9 +463,16 @@ cdef class Buffer:
 
     cdef unregister(self):
         cdef Endpoint endpoint = self.endpoint
+        cdef int error
         if endpoint.closing:  # close() is under way in another thread
             raise errors.BufferInUse(f"the connection to {endpoint.peer} is just being closed")
-        if rm_endpoint_unregister(endpoint.ep, self.key):
+        endpoint.inside += 1
+        self.exports += 1  # another thread that closes it meanwhile is refused
+        with nogil:
+            error = rm_endpoint_unregister(endpoint.ep, self.key)
+        self.exports -= 1
+        endpoint.inside -= 1
+        if error:
             raise errors.BufferInUse(f"{endpoint.peer} is reading or writing the buffer of {self.nbytes} bytes")
         self.endpoint = None
         endpoint.registered.pop(self.key, None)

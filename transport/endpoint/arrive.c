@@ -104,7 +104,8 @@ static bool answer_small_read(rm_endpoint *ep, const rm_ep_span *span, rm_region
   memcpy(record + 1, &body, sizeof body);
   memcpy((uint8_t *)(record + 1) + sizeof body, region->base + span->offset, span->n);
   rm_ep_unclaim(ep, region);
-  rm_commit(ep->channel);
+  rm_commit_unsent(ep->channel);
+  rm_try_flush(ep->channel);
   return true;
 }
 

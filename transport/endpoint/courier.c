@@ -22,8 +22,10 @@ rm_record *rm_ep_begin(rm_endpoint *ep, uint16_t op, size_t n, uint64_t deadline
     record = rm_begin(ep->channel, size);
   } else {
     while (!(record = rm_try_begin(ep->channel, size)) && !rm_ep_error(ep) &&
-           rm_ep_now_us() < deadline)
+           rm_ep_now_us() < deadline) {
+      rm_try_flush(ep->channel);
       nanosleep(&(struct timespec){0, RM_NAP_NS}, NULL);
+    }
   }
   if (record) record->op = op;
   return record;
@@ -34,7 +36,8 @@ static bool put_now(rm_endpoint *ep, uint16_t op, const void *body, size_t n) {
   if (!record) return false;
   record->op = op;
   memcpy(record + 1, body, n);
-  rm_commit(ep->channel);
+  rm_commit_unsent(ep->channel);
+  rm_try_flush(ep->channel);
   return true;
 }
 
@@ -82,7 +85,7 @@ static void serve_read(rm_endpoint *ep, const rm_job *job) {
   int error = 0;
   for (size_t at = 0, part; at < job->span.n && !error; at += part) {
     part = least(job->span.n - at, RM_BULK_MAX);
-    error = rm_bulk_lend(ep->channel, job->span.token, job->bytes + at, part);
+    error = rm_bulk_lend(ep->channel, job->span.token, job->bytes + at, part, false);
   }
   if (!error) error = rm_bulk_returned(ep->channel);
   rm_ep_unclaim(ep, job->region); /* first: the peer may ask for the buffer to be freed then */

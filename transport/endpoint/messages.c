@@ -35,15 +35,11 @@ static int unbook(rm_endpoint *ep, uint64_t cost, int error) {
   return error;
 }
 
-/* With a deadline the flusher sends it, since it may have to wait for the peer. */
 static int send_small(rm_endpoint *ep, rm_piece one, uint64_t deadline) {
   rm_record *record = rm_ep_begin(ep, RM_EP_MESSAGE, one.n, deadline);
   if (!record) return rm_ep_error(ep) ? rm_ep_error(ep) : RM_ETIMEOUT;
   if (one.n) memcpy(record + 1, one.bytes, one.n);
-  if (deadline == RM_NO_DEADLINE)
-    rm_commit_unsent(ep->channel);
-  else
-    rm_commit(ep->channel);
+  rm_commit_unsent(ep->channel);
   return 0;
 }
 
@@ -90,8 +86,8 @@ int rm_endpoint_send(rm_endpoint *ep, const rm_piece *messages, size_t count, ui
   int error = 0;
   for (*sent = 0; *sent < count && !error; *sent += !error)
     error = send_one(ep, messages[*sent], deadline);
-  int flushed = deadline == RM_NO_DEADLINE && *sent ? rm_flush(ep->channel) : 0;
-  return error ? error : flushed;
+  rm_try_flush(ep->channel);
+  return error;
 }
 
 /* ---- receiving */

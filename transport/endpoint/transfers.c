@@ -75,7 +75,8 @@ static int ask(rm_endpoint *ep, rm_transfer *t, uint16_t op, size_t bytes, uint6
   span.token = t->token;
   memcpy(record + 1, &span, sizeof span);
   if (bytes) memcpy((uint8_t *)(record + 1) + sizeof span, t->local, bytes);
-  rm_commit(ep->channel);
+  rm_commit_unsent(ep->channel);
+  rm_try_flush(ep->channel);
   return 0;
 }
 

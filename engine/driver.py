@@ -32,7 +32,7 @@ TRACES = (  # of the shim, beside REMORA_* and library paths; and what would mak
     "NUMBA_CUDA_DRIVER",
     "CUDA_LAUNCH_BLOCKING",
 )
-KEPT = ("REMORA_SOFTGPU_", "REMORA_LOG")
+KEPT = ("REMORA_SOFTGPU_", "REMORA_RDMA_", "REMORA_LOG")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 /* Load calls carry no size: it comes from the fatbin's header, the ELF tables or the PTX's end. */
 #include "image.h"
+#include "fault.h"
 #include "kernel_abi.h"
 #include <elf.h>
 #include <stdlib.h>
@@ -87,9 +88,8 @@ static CUresult measure_list(const void *const *list, sg_image *found) {
   return CUDA_SUCCESS;
 }
 
-CUresult sg_image_find(const void *image, sg_image *found) {
+static CUresult find(const void *image, sg_image *found) {
   const wrapper *w = image;
-  if (!image) return CUDA_ERROR_INVALID_VALUE;
   if (*(const char *)image == 0) return CUDA_ERROR_INVALID_IMAGE;
   uint32_t magic = 0;
   if (strnlen(image, 4) == 4 || !memcmp(image, ELFMAG, SELFMAG)) memcpy(&magic, image, 4);
@@ -97,6 +97,30 @@ CUresult sg_image_find(const void *image, sg_image *found) {
   CUresult r = w->version == 2 && w->list ? measure_list(w->list, found) : measure(w->data, found);
   found->wrapped = true;
   return r;
+}
+
+/* A damaged image may say that it is longer than what is there: looking at it is guarded. */
+typedef struct look {
+  const void *image;
+  sg_image found;
+  CUresult result;
+} look;
+
+static void look_body(void *argument) {
+  look *l = argument;
+  l->result = find(l->image, &l->found);
+  if (l->result != CUDA_SUCCESS) return;
+  if (l->found.bytes > RM_SERVICE_MAX_IMAGE) l->result = CUDA_ERROR_INVALID_IMAGE;
+  volatile uint8_t end = l->found.data[l->result ? 0 : l->found.bytes - 1];
+  (void)end;
+}
+
+CUresult sg_image_find(const void *image, sg_image *found) {
+  look l = {.image = image};
+  if (!image) return CUDA_ERROR_INVALID_VALUE;
+  if (sg_fault_guard(look_body, &l) != CUDA_SUCCESS) return CUDA_ERROR_INVALID_IMAGE;
+  *found = l.found;
+  return l.result;
 }
 
 CUresult sg_image_link(const sg_image *parts, size_t count, sg_image *linked) {

@@ -1,6 +1,7 @@
 /* Descriptions: looked up in the cache by the image's hash, else asked of the compile service, and
    checked once so that everything after may follow their offsets. */
 #include "program.h"
+#include "fault.h"
 #include "service.h"
 #include "sha256.h"
 #include <pthread.h>
@@ -73,7 +74,7 @@ static bool find_tables(sg_program *p) {
   p->data = table(f, h->data, h->data_bytes, 1);
   p->strings = table(f, h->strings, h->string_bytes, 1);
   return p->kernels && p->params && p->variables && p->fixups && p->data && p->strings &&
-         h->string_bytes && p->strings[h->string_bytes - 1] == 0;
+         (!h->string_bytes || p->strings[h->string_bytes - 1] == 0);
 }
 
 static bool kernel_holds(const sg_program *p, const struct rm_desc_kernel *k) {
@@ -184,10 +185,21 @@ static void make_key(sg_program *p) {
   sg_sha256_end(&hash, p->key);
 }
 
+typedef struct image_copy {
+  void *to;
+  const sg_image *from;
+} image_copy;
+
+static void copy_body(void *argument) {
+  const image_copy *c = argument;
+  memcpy(c->to, c->from->data, c->from->bytes);
+}
+
 static CUresult copy_image(sg_program *p, const sg_image *image) {
   p->image.owned = malloc(image->bytes);
   if (!p->image.owned) return CUDA_ERROR_OUT_OF_MEMORY;
-  memcpy(p->image.owned, image->data, image->bytes);
+  image_copy copy = {p->image.owned, image};
+  if (sg_fault_guard(copy_body, &copy) != CUDA_SUCCESS) return CUDA_ERROR_INVALID_IMAGE;
   p->image.data = p->image.owned;
   p->image.bytes = image->bytes;
   return CUDA_SUCCESS;

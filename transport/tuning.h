@@ -101,7 +101,7 @@
 #define RM_RDMA_STAGE 2u
 /* Connection parameters: 4.096 us * 2^14 = 67 ms until a packet is sent again, six times (seven
  * never ends on Soft-RoCE). */
-#define RM_RDMA_TIMEOUT 14
+#define RM_RDMA_TIMEOUT 16
 #define RM_RDMA_RETRIES 6
 /* After the lifeline ended: how long what the peer still sent may take. */
 #define RM_RDMA_LINGER_MS 100u
@@ -112,6 +112,9 @@
 /* Bulk messages from this size on are copied once, from or to where they belong: below, a second
  * copy costs less than the question. */
 #define RM_SHM_PLACED_LEAST (16u << 10)
+
+/* From this size on bytes are copied by the processor's string instruction. */
+#define RM_SHM_STRING_COPY (64u << 10)
 
 /* Looks at shared memory, some 15 ns apart, before a processor is offered to others: a peer on
  * another one answers within a microsecond. */

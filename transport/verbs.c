@@ -51,9 +51,17 @@ static bool find_all(void *library) {
   return true;
 }
 
-/* Kernels from 5.12 on give a child copies of pinned pages at the fork, older ones need to be told;
- * it fails when the program itself used the library before, which is then as the program wants it.
- */
+#define FORK_UNNEEDED 2
+
+/* Kernels from 5.12 on give a child copies of pinned pages at the fork. On older ones the library
+ * has to take registered pages away from the child, or the parent's next write would move them away
+ * from the device. Asked first: some versions of the library take them away in any case. It fails
+ * when the program itself used the library before: then it is as the program wants it. */
+static void survive_forks(void *library) {
+  int (*needed)(void) = (int (*)(void))dlsym(library, "ibv_is_fork_initialized");
+  if (!needed || needed() != FORK_UNNEEDED) verbs.fork_init();
+}
+
 static void open_library(void) {
   void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!library)
@@ -61,7 +69,7 @@ static void open_library(void) {
   else if (!find_all(library))
     trouble = LIBRARY " is older than 2006's interface IBVERBS_1.1";
   else
-    verbs.fork_init();
+    survive_forks(library);
 }
 
 const rm_verbs *rm_verbs_open(const char **why) {

@@ -26,14 +26,19 @@ def conformance(name: str, tests: str) -> subprocess.CompletedProcess[str]:
         command,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         cwd=toolchain.ROOT,
         env={**os.environ, "PYTEST_ADDOPTS": "", "REMORA_CONFORMANCE_PATIENCE": "3"},
     )
 
 
-def test_the_example_passes() -> None:
-    result = conformance("remora.transport.examples.unix:UnixTransport", "test_streams")
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("name", "tests"), [("unix:UnixTransport", "test_"), ("compressed:CompressedTransport", "test_streams")]
+)
+def test_the_examples_pass(name: str, tests: str) -> None:
+    """One of them the whole suite: the channel over its streams, dying peers, broken frames."""
+    result = conformance(f"remora.transport.examples.{name}", tests)
     assert result.returncode == 0, result.stdout
     assert " passed" in result.stdout and "skipped" not in result.stdout
 

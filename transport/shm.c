@@ -101,18 +101,26 @@ static void make_frame(rm_shm *shm, uint8_t kind, uint32_t tag, const void *byte
   shm->frames.frames[0].kind = kind;
 }
 
-static bool begin_placed(rm_shm *shm, const rm_parcel *bulk, rm_credit credit) {
-  rm_placed place = {.turn = shm->turn + 1, .n = (uint32_t)bulk->n, .file = RM_PLACED_ASKS};
-  if (bulk->n < RM_SHM_PLACED_LEAST) return false;
-  bool here = rm_shm_files_find(&shm->files, bulk->bytes, bulk->n, &place.file, &place.offset);
-  if (!here && !load(&shm->out->shares)) return false;
+/* Can this message be copied once? Then *place says where its bytes lie, or asks for a place. */
+static bool is_placed(rm_shm *shm, const rm_parcel *bulk, rm_placed *place) {
+  *place = (rm_placed){.turn = shm->turn + 1, .n = (uint32_t)bulk->n, .file = RM_PLACED_ASKS};
+  if (bulk->kind != RM_PARCEL_BULK || bulk->n < RM_SHM_PLACED_LEAST) return false;
+  return rm_shm_files_find(&shm->files, bulk->bytes, bulk->n, &place->file, &place->offset) ||
+         load(&shm->out->shares);
+}
+
+/* All parcels before it go out with the message's announcement. */
+static void send_placed(rm_shm *shm, const rm_parcel *parcels, unsigned count, rm_credit credit) {
+  rm_parcel all[RM_PARCELS_MAX];
+  memcpy(all, parcels, count * sizeof *all);
   shm->turn++;
-  shm->place = place;
-  shm->bulk = *bulk;
+  shm->bulk = parcels[count - 1];
   shm->credit = credit;
-  shm->stage = here ? STAGE_TAKEN : STAGE_ASKED;
-  make_frame(shm, RM_FRAME_PLACED, bulk->tag, &shm->place, sizeof shm->place);
-  return true;
+  shm->stage = shm->place.file == RM_PLACED_ASKS ? STAGE_ASKED : STAGE_TAKEN;
+  all[count - 1].bytes = &shm->place;
+  all[count - 1].n = sizeof shm->place;
+  rm_frames_make(&shm->frames, all, count, credit);
+  shm->frames.frames[count - 1].kind = RM_FRAME_PLACED;
 }
 
 /* The reader has answered: it has the bytes, or this side copies them, or they follow. */
@@ -141,8 +149,9 @@ static int shm_resume(rm_link *link) {
 
 static int shm_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   rm_shm *shm = (rm_shm *)link;
-  bool bulk = count == 1 && parcels->kind == RM_PARCEL_BULK;
-  if (!bulk || !begin_placed(shm, parcels, credit))
+  if (is_placed(shm, &parcels[count - 1], &shm->place))
+    send_placed(shm, parcels, count, credit);
+  else
     rm_frames_make(&shm->frames, parcels, count, credit);
   return shm_resume(link);
 }
@@ -265,15 +274,15 @@ static int sleep_until(rm_shm *shm, int events, int timeout_ms) {
   return found;
 }
 
-/* The peer is copying: it takes about as long as a wake would. */
+/* The peer is copying on another processor: it takes about as long as a wake would. */
 static int look_while_copied(rm_shm *shm, int events) {
+  if (!peer_runs_elsewhere(shm)) return 0;
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   int64_t end = now.tv_sec * 1000000000 + now.tv_nsec + RM_SHM_COPY_US * 1000, at = 0;
   int found = 0;
   while (!(found = ready(shm, events)) && at < end) {
     for (unsigned i = 0; i < RM_SHM_LOOKS && !ready(shm, events); i++) pause_briefly();
-    if (!peer_runs_elsewhere(shm)) sched_yield();
     clock_gettime(CLOCK_MONOTONIC, &now);
     at = now.tv_sec * 1000000000 + now.tv_nsec;
   }

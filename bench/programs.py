@@ -21,8 +21,11 @@ FLAGS = ["-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread"]
 SOURCES: Mapping[str, Sequence[str]] = {
     "pingpong": ["bench/raw/pingpong.c", "bench/common/*.c"],
     "stream": ["bench/raw/stream.c", "bench/common/*.c"],
+    "shmpong": ["bench/raw/shmpong.c", "bench/common/*.c"],
+    "memcopy": ["bench/raw/memcopy.c", "bench/common/bench.c"],
     "ringput": ["bench/raw/ringput.c", "bench/common/bench.c"],
     "client": ["bench/client/*.c", "bench/common/*.c"],
+    "compare": ["bench/rdma/*.c", "bench/common/*.c", "transport/*.c"],
     "channel": ["bench/channel/channel.c", "bench/common/*.c", "transport/*.c"],
 }
 

@@ -99,7 +99,7 @@
 /* Pieces of RM_BULK_MAX through which memory passes that is not registered, each way: one is
  * filled while another is under way. */
 #define RM_RDMA_STAGE 2u
-/* Connection parameters: 4.096 us * 2^14 = 67 ms until a packet is sent again, six times (seven
+/* Connection parameters: 4.096 us * 2^16 = 268 ms until a packet is sent again, six times (seven
  * never ends on Soft-RoCE). */
 #define RM_RDMA_TIMEOUT 16
 #define RM_RDMA_RETRIES 6

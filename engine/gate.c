@@ -118,14 +118,18 @@ static Gate *pulling(Gates *gates, uint32_t tag) {
 void gate_expect(Gate *gate, Piece *piece) {
   pthread_mutex_lock(&gate->gates->lock);
   gate->piece = piece;
-  gate->landed = false;
+  gate->coming = gate->landed = false;
   pthread_mutex_unlock(&gate->gates->lock);
 }
 
 void *gate_room(Gates *gates, uint32_t tag, size_t n) {
   pthread_mutex_lock(&gates->lock);
   Gate *gate = pulling(gates, tag);
-  void *room = gate && gate->piece->size == n ? gate->piece->bytes : NULL;
+  void *room = NULL;
+  if (gate && gate->piece->size == n && !gate->coming) {
+    gate->coming = true;
+    room = gate->piece->bytes;
+  }
   pthread_mutex_unlock(&gates->lock);
   return room;
 }

@@ -25,7 +25,7 @@ typedef struct Gate {
   uint64_t seq;                    /* of issue, among the session's items */
   uint64_t at, pitch, width, rows; /* device memory of a pull or a large copy out */
   Piece *piece;                    /* of a pull: where its next payload lands, */
-  bool landed;                     /* and whether it has */
+  bool coming, landed;             /* and whether it is under way, or there */
   uint32_t tag;                    /* of a pull: its bulk messages */
   int32_t status;                  /* CUresult of the gate's job */
   uint16_t ctx;

@@ -2,6 +2,7 @@
    be given where a CUfunction is asked for, as with the vendor's driver. */
 #include "module.h"
 #include <stdlib.h>
+#include <limits.h>
 
 enum {
   MAX_DYNAMIC = 99 * 1024,
@@ -21,6 +22,14 @@ static CUresult find(const void *handle, sg_kernel **kernel) {
 
 /* ---- attributes */
 
+/* The module's, which a kernel may use all of. */
+static int constant_bytes(const sg_program *p) {
+  uint64_t bytes = 0;
+  for (uint32_t i = 0; i < p->head->variable_count; i++)
+    if (p->variables[i].space == RM_SPACE_CONST) bytes += p->variables[i].bytes;
+  return bytes < INT_MAX ? (int)bytes : INT_MAX;
+}
+
 static CUresult attribute(const sg_kernel *k, CUfunction_attribute a, int *value) {
   const struct rm_desc_kernel *d = sg_kernel_desc(k);
   const struct rm_desc *h = sg_kernel_program(k)->head;
@@ -28,6 +37,7 @@ static CUresult attribute(const sg_kernel *k, CUfunction_attribute a, int *value
   switch (a) {
   case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = (int)d->max_threads; break;
   case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES: *value = (int)d->static_shared; break;
+  case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES: *value = constant_bytes(sg_kernel_program(k)); break;
   case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES: *value = (int)d->local_bytes; break;
   case CU_FUNC_ATTRIBUTE_NUM_REGS: *value = REGISTERS; break;
   case CU_FUNC_ATTRIBUTE_PTX_VERSION: *value = (int)h->target; break;

@@ -59,8 +59,8 @@ static CUresult check_sizes(const launch *l, const sg_kernel *k) {
   const struct rm_desc_kernel *d = sg_kernel_desc(k);
   uint64_t threads = product(l->threads);
   if (!fits_device(l)) return bad_geometry(k);
-  if (!matches_required(d, l->threads)) return CUDA_ERROR_INVALID_VALUE;
   if (threads > d->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  if (!matches_required(d, l->threads)) return CUDA_ERROR_INVALID_VALUE;
   uint32_t dynamic =
       STATIC_SHARED - (d->static_shared < STATIC_SHARED ? d->static_shared : STATIC_SHARED);
   if (k->max_dynamic_shared > (int)dynamic) dynamic = (uint32_t)k->max_dynamic_shared;

@@ -7,7 +7,7 @@ import ctypes as C
 import pytest
 
 from tests.softgpu import driver as cuda
-from tests.softgpu.driver import Driver
+from tests.softgpu.driver import CudaError, Driver
 
 KIB = 1 << 10
 USED, USED_HIGH, THRESHOLD = 7, 8, 4  # CUmemPool_attribute
@@ -99,6 +99,29 @@ def test_managed_memory_says_so(gpu: Driver) -> None:
     assert gpu.read(pointer, 1000) == bytes([7]) * 1000
     assert gpu.status("cuMemAllocManaged", C.byref(host), 1000, C.c_uint(4)) == cuda.INVALID_VALUE
     gpu.call("cuMemFree_v2", pointer)
+
+
+BOUNDED = """
+.version 7.0
+.target sm_75
+.address_size 64
+.const .align 4 .b8 table[400];
+.visible .entry small() BOUND { ret; }
+"""
+
+
+@pytest.mark.parametrize(
+    "bound", [".maxntid 128, 1, 1", ".reqntid 128, 1, 1", ".maxntid 64, 2, 1\n.minnctapersm 2"]
+)
+def test_a_kernel_with_launch_bounds(gpu: Driver, bound: str) -> None:
+    function = gpu.function(gpu.module(BOUNDED.replace("BOUND", bound)), "small")
+    most, constant = C.c_int(), C.c_int()
+    gpu.call("cuFuncGetAttribute", C.byref(most), C.c_int(0), function)
+    gpu.call("cuFuncGetAttribute", C.byref(constant), C.c_int(2), function)
+    assert (most.value, constant.value) == (128, 400)
+    gpu.launch(function, 1, 128)
+    with pytest.raises(CudaError, match=r"error 701$"):  # out of resources
+        gpu.launch(function, 1, 129)
 
 
 @pytest.mark.parametrize("text", [".version 7.0\n.target sm_75\n.address_size 64\n"])

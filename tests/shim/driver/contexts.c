@@ -16,7 +16,7 @@ static void before_init(void) {
   GIVES(CUDA_ERROR_NOT_INITIALIZED, cuCtxGetCurrent(&context));
   GIVES(CUDA_ERROR_NOT_INITIALIZED, cuDevicePrimaryCtxRetain(&context, 0));
   OK(cuDriverGetVersion(&value));
-  EXPECT(value >= 12000 && value <= 13000);
+  EXPECT(value >= 12000 && value < 14000);
   GIVES(CUDA_ERROR_NOT_INITIALIZED, cuDeviceGetCount(&value));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuInit(1));
 }
@@ -50,6 +50,8 @@ static void devices(void) {
   OK(cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0));
   EXPECT(value == 1);
   OK(cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 0));
+  EXPECT(value == 1);
+  OK(cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 0));
   EXPECT(value == 0);
   GIVES(CUDA_ERROR_INVALID_VALUE, cuDeviceGetAttribute(&value, 9999, 0));
   GIVES(CUDA_ERROR_INVALID_VALUE, cuDeviceGetAttribute(&value, 0, 0));

@@ -40,8 +40,6 @@ static const attribute_value values[] = {
     {CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, 24},
     {CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, 2},
     {CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 1},
-    {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 12},
-    {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, 0},
     {CU_DEVICE_ATTRIBUTE_STREAM_PRIORITIES_SUPPORTED, 1},
     {CU_DEVICE_ATTRIBUTE_GLOBAL_L1_CACHE_SUPPORTED, 1},
     {CU_DEVICE_ATTRIBUTE_LOCAL_L1_CACHE_SUPPORTED, 1},
@@ -66,6 +64,8 @@ static int of_this_machine(int ordinal, int attribute) {
   case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: return sg_config()->processors;
   case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: return sg_config()->clock_khz;
   case CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE: return sg_config()->clock_khz;
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return sg_config()->capability / 10;
+  case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return sg_config()->capability % 10;
   case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: return ordinal + 1;
   default: return 0;
   }

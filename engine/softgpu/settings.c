@@ -45,6 +45,7 @@ static void read_settings(void) {
   settings.workers = (int)number("REMORA_SOFTGPU_WORKERS", 1, 256, processors_here());
   settings.processors = (int)number("REMORA_SOFTGPU_SMS", 1, 256, settings.workers);
   settings.clock_khz = (int)number("REMORA_SOFTGPU_CLOCK_MHZ", 1, 10000, 1000) * 1000;
+  settings.capability = (int)number("REMORA_SOFTGPU_CAPABILITY", 75, 199, 120);
   settings.driver_version = (int)number("REMORA_DRIVER_VERSION", 11000, 99999, SG_DRIVER_VERSION);
   const char *python = getenv("REMORA_SOFTGPU_PYTHON");
   settings.python = python && *python ? python : "python3";

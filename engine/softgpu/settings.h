@@ -19,6 +19,7 @@ typedef struct sg_settings {
   int workers;      /* REMORA_SOFTGPU_WORKERS: threads that run blocks, default one per CPU */
   int processors;   /* REMORA_SOFTGPU_SMS: multiprocessors reported, default = workers */
   int clock_khz;    /* REMORA_SOFTGPU_CLOCK_MHZ: clock rate reported, default 1000 MHz */
+  int capability;   /* REMORA_SOFTGPU_CAPABILITY: compute capability times 10, default 120 */
   int driver_version; /* REMORA_DRIVER_VERSION: what programs are told, 13040 for 13.4 */
   const char *python; /* REMORA_SOFTGPU_PYTHON: interpreter of the compile helper, python3 */
   const char *cache;  /* REMORA_SOFTGPU_CACHE: folder of compiled kernels; NULL: the user's cache */

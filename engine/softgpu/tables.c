@@ -138,7 +138,16 @@ static CUresult context_id(CUcontext handle, uint64_t *id) {
   return CUDA_SUCCESS;
 }
 
-static const slot context_table[5] = {SIZED(5), [4] = CODE(context_id)};
+static CUresult refused(void) { return CUDA_ERROR_NOT_SUPPORTED; }
+
+/* 39 and 51 are asked by cuBLAS on a device newer than it is: both want 0, and no answer. */
+static const slot context_table[52] = {SIZED(52),
+                                       [1 ... 3] = CODE(refused),
+                                       [4] = CODE(context_id),
+                                       [5 ... 38] = CODE(refused),
+                                       [39] = CODE(nothing),
+                                       [40 ... 50] = CODE(refused),
+                                       [51] = CODE(nothing)};
 
 /* ---- a module's functions, for cuFFT */
 

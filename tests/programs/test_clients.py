@@ -9,9 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.programs.harness import Result, python_program
+from tests.programs.harness import Result, python_program, run_directly, server
 
 Run = Callable[..., Result]
+
+
+def find_library(name: str) -> bool:
+    """Whether a wheel brought one of NVIDIA's libraries."""
+    spec = find_spec("nvidia")
+    folders = spec.submodule_search_locations if spec else []
+    return any(True for folder in folders or [] for _ in Path(folder).glob(f"cu13/lib/lib{name}.so*"))
 
 
 @pytest.mark.skipif(not find_spec("numba_cuda"), reason="numba-cuda is not installed (extra `clients`)")
@@ -46,3 +53,25 @@ def test_warp(run: Run, tmp_path: Path) -> None:
     np.testing.assert_allclose(out["saxpy"], 2 * out["x"] + out["y"], rtol=1e-6)
     np.testing.assert_allclose(out["total"], [sizes.sum()], rtol=1e-5)
     np.testing.assert_allclose(out["gradient"], out["points"] / sizes[:, None], rtol=1e-5)
+
+
+# cuBLAS takes its own PTX on a device that is newer than all whose machine code it holds.
+NEW = {"REMORA_SOFTGPU_CAPABILITY": "130"}
+
+
+@pytest.mark.skipif(not find_library("cublas"), reason="nvidia-cublas is not installed")
+@pytest.mark.parametrize("how", ["direct", "remote"])
+def test_cublas(how: str, tmp_path: Path) -> None:
+    program = python_program("cublas_script")
+    if how == "direct":
+        run_directly(program, tmp_path, **NEW).expect_success()
+    else:
+        (tmp_path / "server").mkdir()
+        with server(tmp_path / "server", **NEW) as running:
+            running.run(program, tmp_path).expect_success()
+    out = np.load(tmp_path / "out.npz")
+    for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-13), ("complex64", 1e-5)):
+        a, b = out[f"a_{dtype}"], out[f"b_{dtype}"]
+        np.testing.assert_allclose(out[f"c_{dtype}"], a @ b + 1, rtol=tolerance)
+    np.testing.assert_allclose(out["squares"], out["many"] @ out["many"], rtol=1e-5)
+    np.testing.assert_allclose(out["dot"], out["vector"] @ out["vector"], rtol=1e-13)

@@ -72,10 +72,11 @@ static size_t put(rm_shm *shm, const uint8_t *bytes, size_t n) {
 }
 
 static void publish(rm_shm *shm) {
-  uint64_t sent = shm->head - shm->out->head;
+  uint64_t sent = shm->head - shm->head_told;
   if (!sent) return;
   __atomic_store_n(&shm->base.bytes_sent, shm->base.bytes_sent + sent, __ATOMIC_RELAXED);
   shm->out->cpu = (uint32_t)sched_getcpu();
+  shm->head_told = shm->head;
   store(&shm->out->head, shm->head);
   ring_if(&shm->out->reader_sleeps, shm->fds.peer_reader);
 }

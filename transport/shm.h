@@ -108,7 +108,7 @@ typedef struct rm_shm {
   rm_shm_files files;
   uint32_t over;             /* the lifeline has ended, or this side has stopped */
   uint32_t reading, writing; /* threads of this side that sleep for the one or the other */
-  RM_SHM_LINE uint64_t head; /* written; this side's own count */
+  RM_SHM_LINE uint64_t head, head_told; /* written, published: this side's own counts */
   uint64_t tail_seen;
   uint32_t turn; /* of the last PLACED sent */
   uint32_t stage;

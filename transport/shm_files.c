@@ -3,11 +3,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "shm.h"
@@ -159,25 +161,42 @@ static int descriptor_in(struct msghdr *message) {
   return fd;
 }
 
-/* Takes in a file that has come; false: none has. */
-static bool receive_file(rm_shm_files *files) {
+/* Only plain memory that can't become shorter: this side would fault on it, or wait for a file
+ * system of the peer's. */
+static bool is_harmless(int fd) {
+  struct statfs system;
+  int seals = fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && seals & F_SEAL_SHRINK && fstatfs(fd, &system) == 0 &&
+         system.f_type == TMPFS_MAGIC;
+}
+
+/* Room for one descriptor and not a second, which would come unseen. */
+static ssize_t receive_number(int socket, uint32_t *number, int *fd) {
   union {
     char bytes[CMSG_SPACE(sizeof(int))];
     struct cmsghdr align;
   } rights = {0};
-  uint32_t number = RM_SHM_FILES;
-  struct iovec piece = {&number, sizeof number};
+  struct iovec piece = {number, sizeof *number};
   struct msghdr message = {.msg_iov = &piece,
                            .msg_iovlen = 1,
                            .msg_control = rights.bytes,
-                           .msg_controllen = sizeof rights.bytes};
-  if (recvmsg(files->socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) return false;
-  int fd = descriptor_in(&message);
-  if (number < RM_SHM_FILES && files->theirs[number].fd < 0)
+                           .msg_controllen = CMSG_LEN(sizeof(int))};
+  ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  *fd = n < 0 ? -1 : descriptor_in(&message);
+  return n;
+}
+
+/* Takes in a file that has come; false: none has. */
+static bool receive_file(rm_shm_files *files) {
+  uint32_t number = RM_SHM_FILES;
+  int fd;
+  ssize_t n = receive_number(files->socket, &number, &fd);
+  bool fits = n == sizeof number && number < RM_SHM_FILES && files->theirs[number].fd < 0;
+  if (fd >= 0 && fits && is_harmless(fd))
     files->theirs[number].fd = fd;
   else if (fd >= 0)
     close(fd);
-  return true;
+  return n > 0 || fd >= 0;
 }
 
 static bool has_bytes(rm_shm_file *file, uint64_t end) {

@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -183,6 +184,30 @@ def test_a_place_in_a_file_that_never_came_is_answered_with_a_no() -> None:
         peer.sendall(frame(LANDED, bytes([turn]) * 100))
     wait_until(lambda: engine.stats["bulk_received"] == 4)
     assert engine.bulk_messages() == [(3, bytes([turn]) * 100) for turn in range(1, 5)]
+    peer.close()
+    engine.close()
+
+
+def test_files_that_could_harm_the_engine_are_not_mapped(tmp_path: Path) -> None:
+    """Shorter files, and files of a file system, would make the engine's own memory fault or wait."""
+    engine, peer = hostile()
+    plain = os.open(tmp_path / "plain", os.O_RDWR | os.O_CREAT)
+    unsealed = os.memfd_create("unsealed", os.MFD_ALLOW_SEALING)
+    for fd in (plain, unsealed):
+        os.ftruncate(fd, MIB)
+    sender = socket.socket(fileno=os.dup(peer.files))
+    open_before = len(os.listdir("/proc/self/fd"))
+    for number, fds in enumerate([[plain], [unsealed], [unsealed, plain], [os.open("/dev/zero", os.O_RDWR)]]):
+        socket.send_fds(sender, [struct.pack("<I", number)], fds)
+    socket.send_fds(sender, [b""], [plain])
+    for turn in range(1, 5):
+        peer.sendall(frame(PLACED, PLACE.pack(turn, 100, turn - 1, 0, 0), tag=3))
+        wait_until(lambda turn=turn: peer.get(PIPES[0] + 192, "I") == turn)
+        assert peer.get(PIPES[0] + 196, "I") == ASKS
+        peer.sendall(frame(LANDED, bytes(100)))
+    wait_until(lambda: engine.stats["bulk_received"] == 4)
+    assert len(os.listdir("/proc/self/fd")) == open_before + 1  # /dev/zero, opened above
+    sender.close()
     peer.close()
     engine.close()
 

@@ -163,6 +163,12 @@ static bool may_hold_back(rm_rdma *r, const rm_parcel *last) {
   return last->kind == RM_PARCEL_BULK && last->more && r->out.wr_count < RM_RDMA_CORK;
 }
 
+/* Behind parcels that are stuck, since the peer may be stuck too and wait for just that. */
+static void tell_what_is_due(rm_rdma *r) {
+  static const rm_parcel credit = {.kind = RM_PARCEL_CREDIT};
+  if (rm_load(&r->base.due) && has_room(r, &credit)) add_parcel(r, &credit);
+}
+
 static int send_parcels(rm_rdma *r, const rm_parcel *parcels, unsigned count) {
   unsigned i = 0;
   uint32_t turn = rm_load_ordered(&r->turn);
@@ -173,6 +179,7 @@ static int send_parcels(rm_rdma *r, const rm_parcel *parcels, unsigned count) {
     error = has_room(r, &parcels[i]) ? add_parcel(r, &parcels[i]) : -EAGAIN;
     if (!error) bytes += parcels[i++].n;
   }
+  if (error == -EAGAIN) tell_what_is_due(r);
   rm_count(&r->base.bytes_sent, bytes);
   r->base.corked = !error && count && may_hold_back(r, &parcels[count - 1]);
   int posted = r->base.corked ? 0 : ring_doorbell(r);
@@ -229,19 +236,24 @@ bool rm_rdma_receives(rm_rdma *r, uint32_t count) {
   return true;
 }
 
+static void wake_senders(rm_rdma *r) {
+  rm_add(&r->turn, 1);
+  if (rm_load_ordered(&r->turn_sleepers)) rm_futex_wake(&r->turn, INT32_MAX);
+}
+
+/* A sender that is stuck holds the lock: it tells it too. */
+void rm_rdma_tell(rm_rdma *r, rm_channel *ch) {
+  rm_store_ordered(&r->base.due, 1);
+  wake_senders(r);
+  rm_in_nudge(ch);
+}
+
 /* Receives are posted anew before the peer is told that it may use them. */
 static void give_back_receives(rm_rdma *r, rm_channel *ch) {
   if (r->in.handled - r->taken < RM_RDMA_REPOST) return;
   if (!rm_rdma_receives(r, RM_RDMA_REPOST)) return;
   rm_store_ordered(&r->taken, r->taken + RM_RDMA_REPOST);
-  if (r->taken - rm_load(&r->out.told_taken) < RM_RDMA_RECEIVES / 4) return;
-  rm_store_ordered(&r->base.due, 1);
-  rm_in_nudge(ch);
-}
-
-static void wake_senders(rm_rdma *r) {
-  rm_add(&r->turn, 1);
-  if (rm_load_ordered(&r->turn_sleepers)) rm_futex_wake(&r->turn, INT32_MAX);
+  if (r->taken - rm_load(&r->out.told_taken) >= RM_RDMA_RECEIVES / 4) rm_rdma_tell(r, ch);
 }
 
 static bool take_credit(rm_rdma *r, rm_channel *ch, uint32_t taken) {

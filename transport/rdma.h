@@ -126,6 +126,8 @@ extern const rm_link_ops rm_rdma_ops;
 void rm_rdma_retire(rm_rdma *r);
 /* Posts receives, all at first. false: the device failed. */
 bool rm_rdma_receives(rm_rdma *r, uint32_t count);
+/* The peer is to be told what has been taken in and read. */
+void rm_rdma_tell(rm_rdma *r, rm_channel *ch);
 
 /* rdma_bulk.c: all -EAGAIN when there is no room now, -errno, or 0 */
 int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel);

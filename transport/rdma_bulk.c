@@ -165,10 +165,7 @@ long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
     prompt |= read->prompt;
     works = rm_in_bulk_landed(ch);
   }
-  if (worth_telling(r, prompt)) {
-    rm_store_ordered(&r->base.due, 1);
-    rm_in_nudge(ch);
-  }
+  if (worth_telling(r, prompt)) rm_rdma_tell(r, ch);
   return works ? bytes : -1;
 }
 

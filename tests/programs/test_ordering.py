@@ -82,6 +82,13 @@ def test_fork_under_load(run: Run, tmp_path: Path) -> None:
         np.testing.assert_array_equal(x[thread], value)
 
 
+def test_fork_with_pinned_memory(run: Run, tmp_path: Path) -> None:
+    run(cuda_program("fork_pinned"), tmp_path).expect_success()
+    values = np.arange(1 << 20, dtype=np.uint64) * 3
+    sums = [int((values + round_).sum() % 2**32) for round_ in range(4)]
+    assert np.fromfile(tmp_path / "sums.raw", np.uint32).tolist() == sums
+
+
 def test_query_loop(run: Run, tmp_path: Path) -> None:
     run(cuda_program("query_loop"), tmp_path).expect_success()
     values = np.arange(4, dtype=np.uint32)

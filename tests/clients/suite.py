@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.programs import toolchain
 
-TEST_SECONDS = 60  # no progress for so long: the test that is running is said to hang
+TEST_SECONDS = 180  # no progress for so long: the test that is running is said to hang
 MODULE_SECONDS = 900
 RESTARTS = 12  # a module that crashes more often is given up
 

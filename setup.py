@@ -150,7 +150,9 @@ def libraries() -> list[Library]:
 def cython_modules() -> list[Extension]:
     """Every .pyx of transport/ and engine/; its extra C sources stand in it: `# distutils: sources = ...`,
     or `# whole folders: ...` for all that lie there."""
-    headers = files("transport/**/*.h", "shim/generated/*.h", "engine/**/*.h", "transport/*.pxi", "engine/**/*.pxi")
+    headers = files(
+        "transport/**/*.h", "shim/generated/*.h", "engine/**/*.h", "transport/*.pxi", "engine/**/*.pxi"
+    )
     return [
         Extension(
             "remora." + source.removesuffix(".pyx").replace("/", "."),

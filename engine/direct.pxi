@@ -18,6 +18,10 @@ cdef extern from "engine/softgpu/visible.h" nogil:
     const cydriver.CUuuid *visible_table()
 
 
+cdef enum:
+    REST_LOOKS = 8  # a helper that has just told the client may not have gone to sleep yet
+
+
 cdef const sg_visible *driver_shows_memory() noexcept nogil:
     """NULL when the driver's memory is out of the CPU's sight."""
     cdef const void *table = NULL
@@ -28,7 +32,12 @@ cdef const sg_visible *driver_shows_memory() noexcept nogil:
 
 cdef bint session_rests(Session *s) noexcept nogil:
     """Asked by the reading thread about the last record that arrived: has all before it taken effect?"""
-    return jobs_rest(&s.jobs) and s.visible.rest()
+    cdef int look
+    for look in range(REST_LOOKS):
+        if jobs_rest(&s.jobs) and s.visible.rest():
+            return True
+        sched_yield()
+    return False
 
 
 cdef bint lands_directly(Session *s, const rm_preceding *before, size_t n, uint64_t *where) noexcept nogil:

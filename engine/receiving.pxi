@@ -154,6 +154,12 @@ cdef class Handle:
                 rm_channel_end(self.s.channel, self.s.broken)
             rm_channel_close(self.s.channel, drain_ms)
 
+    def bulk(self) -> tuple[int, int]:
+        """Bytes of bulk messages that went straight from or to their memory, and those that were copied."""
+        cdef rm_traffic traffic
+        rm_channel_stats(self.s.channel, &traffic)
+        return traffic.bulk_direct, traffic.bulk_copied
+
     def reason(self) -> tuple[int, str]:
         """Why the session ended: an error of channel.h (0: it has not) and one line."""
         cdef const char *why = b""

@@ -154,7 +154,8 @@ def serve(supervisor: socket.socket, job: dict[str, Any], fds: list[int], gather
         job["peer"],
     )
     _, why = worker.serve(handle)
-    return str(why)
+    in_place, copied = handle.bulk()
+    return f"{why}; bulk data: {in_place} bytes in place, {copied} copied" if in_place else str(why)
 
 
 def choose(client: socket.socket, job: dict[str, Any]) -> Choice:

@@ -62,6 +62,10 @@ cdef extern from "transport/channel.h" nogil:
         bint alone
     rm_preceding rm_bulk_preceding(rm_channel *ch)
     void rm_bulk_needed(rm_channel *ch)
+    ctypedef struct rm_traffic:
+        uint64_t bulk_direct
+        uint64_t bulk_copied
+    void rm_channel_stats(rm_channel *ch, rm_traffic *out)
     void rm_expect(rm_channel *ch, int change)
     int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset)
     int rm_read_loop(rm_channel *ch)

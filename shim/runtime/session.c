@@ -65,9 +65,21 @@ static void let_end_be_told(void) {
   }
 }
 
+/* For who asks whether copies were as direct as the transport can have them. */
+static void tell_traffic(void) {
+  const char *log = getenv("REMORA_LOG");
+  rm_traffic t;
+  if (!log || !*log) return;
+  rm_channel_stats(rm_session.channel, &t);
+  if (t.bulk_direct || t.bulk_copied)
+    rm_say("bulk data: %llu bytes in place, %llu copied", (unsigned long long)t.bulk_direct,
+           (unsigned long long)t.bulk_copied);
+}
+
 static void at_exit(void) {
   if (rm_attached()) let_end_be_told();
   if (!rm_attached()) return;
+  tell_traffic();
   set_state(RM_EXITING);
   rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);
 }

@@ -190,10 +190,10 @@ CUresult rm_cuCtxDestroy(CUcontext handle) {
   rm_context *context = rm_object_get(RM_CONTEXT, handle);
   if (!context || context->primary) return CUDA_ERROR_INVALID_CONTEXT;
   rm_call call;
+  rm_memory_forget(context); /* before its addresses can be given out anew; takes locks */
   status = rm_call_begin_on(&call, NULL, RM_CALL_ctx_destroy, sizeof(rm_q_ctx_destroy));
   if (status) return status;
   ((rm_q_ctx_destroy *)call.body)->context = context->wire;
-  rm_memory_forget(context); /* before its addresses can be given out anew */
   rm_call_post(&call);
   if (rm_context_current() == context) rm_tls.thread->depth--;
   rm_context_forget(context);

@@ -145,7 +145,7 @@ CUresult rm_copy_in(const rm_target *stream, const rm_side *to, const rm_rows *f
   rm_target target = *stream;
   target.done = sync;
   CUresult status = eager(&target, to, from);
-  if (!status && sync && pinned && rm_bulk_returned(rm_session.channel))
+  if (!status && (sync || !pinned) && rm_bulk_returned(rm_session.channel))
     return rm_session_failure();
   return status;
 }

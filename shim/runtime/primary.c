@@ -30,9 +30,9 @@ CUresult rm_cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device) {
 static CUresult ask_for_reset(rm_context *context) {
   rm_call call;
   __atomic_store_n(&context->sticky, 0, __ATOMIC_RELAXED);
+  rm_memory_forget(context); /* before its addresses can be given out anew; takes locks */
   CUresult status = rm_call_begin_on(&call, context, RM_CALL_ctx_reset, 0);
   if (status) return status;
-  rm_memory_forget(context); /* before its addresses can be given out anew */
   return rm_call_wait(&call, NULL, 0);
 }
 

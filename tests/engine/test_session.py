@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from remora.engine import client
+from remora.engine.images import fits
 from remora.engine.server import Server
 from remora.transport._channel import ChannelError
 from tests.engine.peer import OP, TABLE, WAITS, Peer
@@ -273,6 +274,12 @@ def test_images_must_be_what_their_hash_says(attach: Attach) -> None:
     assert struct.unpack_from("<I", peer.call("module_load", load)[1])[0] == 0
     peer.post("image_data", key + struct.pack("<QQQ", len(image), 0, len(image)) + image)
     assert peer.call("module_load", load)[0] == 200
+
+
+def test_images_that_hold_pointers_are_refused() -> None:
+    """nvcc's wrapper leads to its image by a pointer, which a driver would follow in the worker."""
+    assert not fits(memoryview(struct.pack("<IIQQ", 0x466243B1, 1, 0x1000, 0)))
+    assert fits(memoryview(b".version 8.0\0"))
 
 
 def test_a_host_function_holds_its_stream_only(attach: Attach) -> None:

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 EXTRAS := test,programs,check
 PYTEST_ARGS ?=
 # make test runs these many seconds at most before a hanging test suite is ended.
-TEST_SECONDS ?= 1320
+TEST_SECONDS ?= 3000
 # And the RDMA tests, which run in a guest of their own (tests/rdma), these many.
 RDMA_SECONDS ?= 900
 

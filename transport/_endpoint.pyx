@@ -11,6 +11,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 import os
+import threading
+import weakref
 
 from . import errors
 from .remote import RemoteBuffer
@@ -63,6 +65,7 @@ cdef extern from "transport/link.h" nogil:
     rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events, void *user)
     int rm_channel_error(rm_channel *ch, const char **why)
     void rm_channel_stats(rm_channel *ch, rm_traffic *out)
+    void rm_channel_abandon(rm_channel *ch)
 
 cdef extern from "transport/endpoint/endpoint.h" nogil:
     ctypedef struct rm_endpoint:
@@ -84,7 +87,6 @@ cdef extern from "transport/endpoint/endpoint.h" nogil:
         uint8_t *local
         size_t n
         int32_t status
-        bint done
     int RM_TRANSFER_WRITE
     int RM_TRANSFER_READ
     int RM_REMOTE_READ
@@ -93,7 +95,7 @@ cdef extern from "transport/endpoint/endpoint.h" nogil:
     uint64_t rm_deadline_after(double seconds)
     uint64_t rm_least_window(uint64_t message_max)
     rm_endpoint *rm_endpoint_new(rm_limits mine, rm_limits theirs, uint32_t record_max)
-    void rm_endpoint_interruptible(rm_endpoint *ep, bint (*interrupted)() noexcept nogil)
+    void rm_endpoint_interruptible(rm_endpoint *ep, int (*interrupted)() noexcept nogil)
     void rm_endpoint_opening(rm_endpoint *ep)
     void rm_endpoint_opened(rm_endpoint *ep, rm_channel *channel)
     rm_channel *rm_endpoint_channel(rm_endpoint *ep)
@@ -117,8 +119,32 @@ def least_window(message_max: int) -> int:
     return rm_least_window(message_max)
 
 
-cdef bint interrupted() noexcept with gil:
-    return PyErr_CheckSignals() != 0
+cdef extern from * nogil:
+    """
+    static __thread int in_handler; /* waits of this thread whose signal handlers run */
+    """
+    int in_handler
+
+
+cdef int interrupted() noexcept with gil:
+    global in_handler
+    in_handler += 1
+    cdef int raised = PyErr_CheckSignals()
+    in_handler -= 1
+    return raised != 0
+
+
+ENDPOINTS = weakref.WeakSet()
+
+
+def forget_all():
+    """In a forked child: connections are the parent's."""
+    cdef Endpoint endpoint
+    for endpoint in list(ENDPOINTS):
+        endpoint.forget()
+
+
+os.register_at_fork(after_in_child=forget_all)
 
 
 cdef double seconds_of(timeout) except? -2:
@@ -156,6 +182,7 @@ cdef class Endpoint:
     cdef rm_endpoint *ep
     cdef int inside
     cdef bint closing
+    cdef bint forgotten  # we are a forked child: nothing here is ours
     cdef dict under_way
     cdef dict registered
     cdef readonly str peer
@@ -167,11 +194,22 @@ cdef class Endpoint:
         raise TypeError("endpoints are made by connect() and Listener.accept()")
 
     def __dealloc__(self):
-        if self.ep != NULL:
+        if self.ep != NULL and not self.forgotten:
             with nogil:
                 rm_endpoint_free(self.ep)
 
     # ---- inside
+
+    cdef forget(self):
+        """Releases descriptors, and touches nothing else: locks may be held by threads that are not here."""
+        cdef Buffer buffer
+        if not self.closing:
+            rm_channel_abandon(rm_endpoint_channel(self.ep))
+        self.closing = self.forgotten = True
+        self.inside = 0
+        for buffer in self.registered.values():
+            buffer.endpoint = None
+        self.registered.clear()
 
     cdef int enter(self) except -1:
         if self.closing:
@@ -364,13 +402,19 @@ cdef class Endpoint:
 
     def close(self, timeout=1.0):
         cdef int drain_ms = int(1000 * seconds_of(timeout)) if timeout is not None else 1 << 30
-        cdef Buffer buffer
-        cdef Transfer transfer
         if self.closing or self.ep == NULL:
             return
         self.closing = True
         with nogil:
             rm_endpoint_close(self.ep, drain_ms)
+        if in_handler:  # of a wait in this very thread, perhaps on this endpoint: it has to return first
+            threading.Thread(target=self._finish, name="remora-close").start()
+        else:
+            self._finish()
+
+    def _finish(self):
+        cdef Buffer buffer
+        cdef Transfer transfer
         while self.inside:
             with nogil:
                 usleep(200)
@@ -501,7 +545,7 @@ cdef class Transfer:
         release(self.view)
 
     cdef bint over(self):
-        return self.t.done or (not self.endpoint.closing and rm_transfer_done(self.endpoint.ep, &self.t))
+        return self.endpoint.forgotten or rm_transfer_done(self.endpoint.ep, &self.t)
 
     cdef let_go(self):
         release(self.view)
@@ -516,13 +560,13 @@ cdef class Transfer:
         cdef double seconds = seconds_of(timeout)
         cdef Endpoint endpoint = self.endpoint
         cdef int error
-        if self.t.done and not self.t.status:
-            return
+        if self.over() and not self.t.status and not endpoint.forgotten:
+            return self.let_go()
         endpoint.enter()
         try:
             with nogil:
                 error = rm_transfer_wait(endpoint.ep, &self.t, rm_deadline_after(seconds))
-            if self.t.done:
+            if self.over():
                 self.let_go()
             if error:
                 endpoint.fail(error, timeout)
@@ -545,6 +589,7 @@ def open_endpoint(Carrying carrying, *, str peer, str transport, tuple mine, tup
     cdef Endpoint made = Endpoint.__new__(Endpoint)
     made.peer, made.transport, made.max_message = peer, transport, theirs[0]
     made.under_way, made.registered = {}, {}
+    ENDPOINTS.add(made)
     made.ep = rm_endpoint_new(ours, others, ring_bytes // 4)
     if made.ep == NULL:
         raise MemoryError

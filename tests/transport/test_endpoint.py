@@ -493,6 +493,83 @@ def test_ctrl_c_ends_a_wait(wait: str) -> None:
     assert "KeyboardInterrupt" in errors
 
 
+def test_an_interrupted_message_that_was_sent_counts_as_sent() -> None:
+    """Else the peer would seem to have received more than was sent."""
+    near, far = join()
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    interrupted = received = 0
+    try:
+        for _ in range(12):
+            receiver = in_thread(lambda: (time.sleep(0.3), far.receive_many(timeout=10)))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            try:
+                for _ in range(5):
+                    near.send(bytes(8 * MIB))
+            except Stop:
+                interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            receiver.join(10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with suppress(rt.DeadlineExceeded):
+        while True:
+            received += len(far.receive_many(timeout=0.5))
+    near.send(b"and on it goes", timeout=10)
+    assert far.receive(10) == b"and on it goes"
+    assert interrupted and not near.closed
+    near.close()
+    far.close()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "shm"])
+def test_a_forked_child_leaves_its_parents_connections_alone(transport: str) -> None:
+    near, far = join(transport)
+    buffer = near.allocate(100)
+
+    def child() -> None:
+        with pytest.raises(rt.Disconnected):
+            near.send(b"from a child")
+        near.close()
+        buffer.close()
+
+    for _ in range(3):
+        pid = links.in_child(lambda: (child(), gc.collect()))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    near.send(b"still here", timeout=5)
+    assert far.receive(5) == b"still here"
+    near.close()
+    far.close()
+
+
+CLOSED_BY_A_HANDLER = """
+import signal, remora.transport as rt
+with rt.listen("127.0.0.1:0") as listener:
+    near, far = rt.connect(listener.address), listener.accept()
+    signal.signal(signal.SIGTERM, lambda *_: near.close())
+    print("waiting", flush=True)
+    try:
+        near.receive()
+    except rt.Disconnected as error:
+        print(error)
+"""
+
+
+def test_a_signal_handler_may_close_the_endpoint_that_waits() -> None:
+    program = subprocess.Popen([sys.executable, "-c", CLOSED_BY_A_HANDLER], stdout=subprocess.PIPE, text=True)
+    assert program.stdout and program.stdout.readline()
+    time.sleep(0.5)
+    program.send_signal(signal.SIGTERM)
+    out, _ = program.communicate(timeout=15)
+    assert "closed" in out and program.returncode == 0
+
+
 def test_closing_ends_every_wait_of_other_threads(pair: Pair) -> None:
     near, far = pair
     ends: list[str] = []

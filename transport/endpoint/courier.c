@@ -85,7 +85,8 @@ static void serve_read(rm_endpoint *ep, const rm_job *job) {
   int error = 0;
   for (size_t at = 0, part; at < job->span.n && !error; at += part) {
     part = least(job->span.n - at, RM_BULK_MAX);
-    error = rm_bulk_lend(ep->channel, job->span.token, job->bytes + at, part, false);
+    error =
+        rm_bulk_lend(ep->channel, job->span.token, job->bytes + at, part, at + part < job->span.n);
   }
   if (!error) error = rm_bulk_returned(ep->channel);
   rm_ep_unclaim(ep, job->region); /* first: the peer may ask for the buffer to be freed then */

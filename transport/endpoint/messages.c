@@ -57,7 +57,7 @@ static void withdraw(rm_endpoint *ep, rm_job *job) {
 }
 
 /* Once begun it is seen through: half a message would be the end of the channel. */
-static int send_large(rm_endpoint *ep, rm_piece one, uint64_t deadline) {
+static int send_large(rm_endpoint *ep, rm_piece one, uint64_t deadline, bool *went) {
   rm_large large = {.job = {.kind = RM_JOB_LARGE, .bytes = one.bytes, .span.n = one.n}};
   large.job.large = &large;
   if (!rm_ep_enqueue(ep, &large.job)) return rm_ep_error(ep) ? rm_ep_error(ep) : -ENOMEM;
@@ -67,25 +67,31 @@ static int send_large(rm_endpoint *ep, rm_piece one, uint64_t deadline) {
     withdraw(ep, &large.job);
   } else {
     rm_ep_sleep_through(ep, large_sent, &large);
+    *went = !large.error;
     if (error != -EINTR) error = large.error;
   }
   pthread_mutex_unlock(&ep->lock);
   return error;
 }
 
-static int send_one(rm_endpoint *ep, rm_piece one, uint64_t deadline) {
+/* *went: it is on its way, also if the caller was interrupted meanwhile. */
+static int send_one(rm_endpoint *ep, rm_piece one, uint64_t deadline, bool *went) {
+  *went = false;
   if (one.n > ep->theirs.message_max) return -EMSGSIZE;
   int error = book(ep, cost_of(one.n), deadline);
   if (error) return error;
-  error = one.n <= ep->inline_max ? send_small(ep, one, deadline) : send_large(ep, one, deadline);
-  return error ? unbook(ep, cost_of(one.n), error) : 0;
+  error =
+      one.n <= ep->inline_max ? send_small(ep, one, deadline) : send_large(ep, one, deadline, went);
+  *went = *went || !error;
+  return *went ? error : unbook(ep, cost_of(one.n), error);
 }
 
 int rm_endpoint_send(rm_endpoint *ep, const rm_piece *messages, size_t count, uint64_t deadline,
                      size_t *sent) {
   int error = 0;
-  for (*sent = 0; *sent < count && !error; *sent += !error)
-    error = send_one(ep, messages[*sent], deadline);
+  bool went = false;
+  for (*sent = 0; *sent < count && !error; *sent += went)
+    error = send_one(ep, messages[*sent], deadline, &went);
   rm_try_flush(ep->channel);
   return error;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "callback.h"
+#include "printed.h"
 #include "pending.h"
 #include "progress.h"
 #include "session.h"
@@ -117,6 +118,7 @@ static CUresult await(rm_call *call) {
   rm_commit_unsent(rm_session.channel);
   int error = rm_wait(rm_session.channel, &reply->waiter, -1);
   rm_stats_waited(rm_now_ns() - start);
+  rm_printed_write();
   if (error) {
     disarm(reply);
     if (reply->allocate) free(reply->extra);
@@ -213,7 +215,7 @@ void rm_call_on_record(void *user, const rm_record *record) {
   else if (record->op == RM_OP_PULL && holds(record, sizeof(rm_pull)))
     rm_pull_enqueue(body);
   else if (record->op == RM_OP_PRINT)
-    rm_callback_print(body, record->size - (uint32_t)sizeof *record);
+    rm_printed_keep(body, record->size - (uint32_t)sizeof *record);
   else
     rm_session_break("a record that is unknown or cut short");
 }

@@ -1,5 +1,4 @@
 /* callback.c: the two threads that serve the engine's requests. They start with the first one. */
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -149,14 +148,3 @@ static void enqueue(queue *q, request what) {
 void rm_callback_enqueue(const rm_callback *r) { enqueue(&callbacks, (request){.callback = *r}); }
 
 void rm_pull_enqueue(const rm_pull *r) { enqueue(&pulls, (request){.pull = *r}); }
-
-/* To the program's own standard output, where a kernel's printf belongs. */
-void rm_callback_print(const void *text, uint32_t bytes) {
-  const char *at = text;
-  while (bytes) {
-    ssize_t n = write(STDOUT_FILENO, at, bytes);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
-    at += n, bytes -= (uint32_t)n;
-  }
-}

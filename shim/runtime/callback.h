@@ -1,6 +1,6 @@
-/* callback.h: what the engine asks of this side: host functions to run, pinned bytes to send, text
- * to print. Each has a thread of its own, so that a program's function that blocks stops neither
- * the reader nor another stream's copies.
+/* callback.h: what the engine asks of this side: host functions to run, pinned bytes to send. Each
+ * has a thread of its own, so that a program's function that blocks stops neither the reader nor
+ * another stream's copies.
  * Must not know: the stubs. */
 #ifndef REMORA_SHIM_CALLBACK_H
 #define REMORA_SHIM_CALLBACK_H
@@ -12,6 +12,5 @@
 /* Called on the reading thread: they copy the request and return. */
 void rm_callback_enqueue(const rm_callback *request);
 void rm_pull_enqueue(const rm_pull *request);
-void rm_callback_print(const void *text, uint32_t bytes);
 
 #endif

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "pending.h"
+#include "printed.h"
 #include "progress.h"
 #include "session.h"
 #include "thread.h"
@@ -124,6 +125,7 @@ static void detach(uint64_t token, const rm_outcome *outcome) {
 
 CUresult rm_pending_wait(uint64_t token, rm_outcome *outcome) {
   int error = rm_wait(rm_session.channel, &outcome->waiter, -1);
+  rm_printed_write();
   pthread_mutex_lock(&lock);
   detach(token, outcome);
   pthread_mutex_unlock(&lock);

@@ -256,19 +256,23 @@ def test_a_buffer_with_views_is_not_freed() -> None:
 
 
 class Gate:
-    """Lets the bytes of its streams through while it is open."""
+    """Lets the bytes of its streams through while it is open, and `more` of them once it is not."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.more = 0
 
 
 class GatedStream(UnixStream):
     gate: Gate
 
     def send(self, data: memoryview) -> int:
-        self.gate.open.wait()
-        return super().send(data)
+        if not self.gate.open.is_set() and self.gate.more <= 0:
+            self.gate.open.wait()
+        count = super().send(data)
+        self.gate.more -= count
+        return count
 
 
 class GatedTransport(UnixTransport):
@@ -290,10 +294,10 @@ def test_a_buffer_freed_in_flight_is_refused_on_both_ends() -> None:
     near, far = join(transport)
     remote, local = far.allocate(8 * MIB), near.allocate(8 * MIB)
     memoryview(local)[:] = b"y" * (8 * MIB)
+    transport.gate.more = 3 * MIB
+    transport.gate.open.clear()
     transfer = near.start_write(remote.handle, local)
     wait_until(lambda: any(memoryview(remote)[:MIB:4096]))
-    transport.gate.open.clear()
-    time.sleep(0.1)
     assert not transfer.done
     for buffer in (local, remote):
         with pytest.raises(rt.BufferInUse):
@@ -323,8 +327,9 @@ def test_closing_an_endpoint_in_the_middle_of_a_transfer_frees_its_buffers() -> 
     transport = GatedTransport()
     near, far = join(transport)
     remote, local = far.allocate(8 * MIB), near.allocate(8 * MIB)
-    transfer = near.start_write(remote.handle, local)
+    transport.gate.more = 3 * MIB
     transport.gate.open.clear()
+    transfer = near.start_write(remote.handle, local)
     near.close(timeout=0.1)
     with pytest.raises(rt.Disconnected):
         transfer.wait(5)

@@ -164,7 +164,8 @@ def waits(x: Instr) -> bool:
 
 
 def _volatile_shared(x: Instr) -> bool:
-    return x.name in ("ld", "st") and x.has("volatile") and x.has("shared", "shared::cta")
+    volatile = x.name in ("ld", "st") and x.has("volatile") and x.has("shared", "shared::cta")
+    return volatile and len(x.args) == 2
 
 
 def in_step(function: Function) -> frozenset[int]:

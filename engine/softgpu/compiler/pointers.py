@@ -53,7 +53,8 @@ def _bases(function: Function) -> set[str]:
     return found
 
 
-def _yields_pointer(x: Instr, register: str, pointers: set[str], bases: set[str]) -> bool:
+def _yields_pointer(x: Instr, register: str, pointers: set[str], bases: set[str], most: int) -> bool:
+    """`most`: how many operands of an addition may be pointers."""
     sources = [_name(a) in pointers for a in x.args[1:]]
     match x.name:
         case "cvta":
@@ -63,9 +64,17 @@ def _yields_pointer(x: Instr, register: str, pointers: set[str], bases: set[str]
         case "mov":
             return sources == [True]
         case "add":
-            return x.parts[-1] in ("s64", "u64", "b64") and "cc" not in x.parts and sources.count(True) == 1
+            return (
+                x.parts[-1] in ("s64", "u64", "b64")
+                and "cc" not in x.parts
+                and 1 <= sources.count(True) <= most
+            )
         case "sub":
-            return x.parts[-1] in ("s64", "u64", "b64") and "cc" not in x.parts and sources == [True, False]
+            return (
+                x.parts[-1] in ("s64", "u64", "b64")
+                and "cc" not in x.parts
+                and sources in ([True, False], [True, most == 2])
+            )
         case "selp":
             return sources[:2] == [True, True]
         case "ld":
@@ -82,11 +91,10 @@ def pointer_registers(function: Function) -> frozenset[str]:
         if r not in parameters and function.regs.get(r, "pred") != "f64"
         and SIZE[function.regs.get(r, "pred")] == 8
     }  # fmt: skip
-    while True:
-        kept = {
+    for most in (2, 1):  # 2: until it is settled which of them are no pointers
+        while lost := {
             r for r in pointers
-            if all(x is not None and _yields_pointer(x, r, pointers, bases) for x in definitions[r])
-        }  # fmt: skip
-        if kept == pointers:
-            return frozenset(kept)
-        pointers = kept
+            if not all(x and _yields_pointer(x, r, pointers, bases, most) for x in definitions[r])
+        }:  # fmt: skip
+            pointers -= lost
+    return frozenset(pointers)

@@ -174,7 +174,8 @@ class Unit:
         """The IR module."""
         lines = [f"declare {sig}" for sig in self.declarations.values()]
         lines += [f'@"{s}" = external global [0 x i8]' for s in self.externals]
-        metadata = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", *self.metadata, ""]
+        known = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", "!2 = !{i64 16}"]
+        metadata = [*known, *self.metadata, ""]
         return "\n".join(lines + self.definitions + metadata)
 
     def _info(self, static: int, local: int) -> None:
@@ -297,7 +298,7 @@ class Unit:
     def _define(self, f: FunctionEmitter, signature: str, attributes: str, head: list[str]) -> None:
         head = head + [
             f"%params.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['params']}",
-            "%params = load ptr, ptr %params.at, align 8, !invariant.load !0, !dereferenceable !1",
+            "%params = load ptr, ptr %params.at, align 8, !invariant.load !0, !dereferenceable !1, !align !2",
             f"%shared.at = getelementptr i8, ptr %block, i64 {abi.BLOCK['shared']}",
             "%shared = load ptr, ptr %shared.at, align 8, !invariant.load !0",
         ]

@@ -6,6 +6,7 @@ from remora.engine.softgpu.compiler.opcodes import control as control
 def load() -> None:
     """Register every opcode."""
     from remora.engine.softgpu.compiler.opcodes import (  # noqa: F401
+        approximate,
         arith,
         atomics,
         bitwise,

@@ -39,7 +39,7 @@ def red(f: FunctionEmitter, x: Instr) -> None:
 
 def _atomic(f: FunctionEmitter, x: Instr, target: Operand, mem: Operand, sources: list[Operand]) -> None:
     operation, ty, space = x.one_of(*OPERATIONS.split()), x.types()[-1], space_of(x)
-    assert isinstance(mem, Mem)
+    assert isinstance(mem, Mem) and operation
     pointer = f.address(Mem(mem.base, mem.offset), space)
     if ty == "b128":
         raise UnsupportedError(f"instruction {x.op} is not supported")

@@ -208,6 +208,7 @@ def lop3(f: FunctionEmitter, x: Instr) -> None:
             result = f.emit(f"or i32 {result}, {term}")
     if isinstance(target, Pair):
         nonzero = f.emit(f"icmp ne i32 {result}, 0")
+        assert x.has("or", "and")
         both = f.emit(f"{x.one_of('or', 'and')} i1 {nonzero}, {f.value(x.args[5], 'pred')}")
         f.store(target.second, "pred", both)
         target = target.first

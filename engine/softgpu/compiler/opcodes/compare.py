@@ -41,6 +41,13 @@ def _compared(f: FunctionEmitter, x: Instr, ty: str) -> tuple[str, str]:
     return a, b
 
 
+def _boolean(x: Instr) -> str:
+    """How a comparison is combined with a predicate."""
+    found = x.one_of(*BOOLEANS)
+    assert found and len(x.args) == 4
+    return found
+
+
 @op("setp", COMPARISONS + " and or xor ftz")
 def setp(f: FunctionEmitter, x: Instr) -> None:
     """setp.cmp p|q, a, b [, c]: p = (a cmp b) bool c, q = !(a cmp b) bool c"""
@@ -53,7 +60,7 @@ def setp(f: FunctionEmitter, x: Instr) -> None:
     yes = compare(f, comparison, ty, a, b)
     no = f.emit(f"xor i1 {yes}, true") if isinstance(target, Pair) else ""
     if len(x.args) > 3:
-        other, boolean = f.value(x.args[3], "pred"), x.one_of(*BOOLEANS)
+        other, boolean = f.value(x.args[3], "pred"), _boolean(x)
         yes = f.emit(f"{boolean} i1 {yes}, {other}")
         no = f.emit(f"{boolean} i1 {no}, {other}") if no else ""
     if isinstance(target, Pair):
@@ -81,7 +88,7 @@ def set_(f: FunctionEmitter, x: Instr) -> None:
         return
     yes = compare(f, x.parts[1], ty, a, b)
     if len(x.args) > 3:
-        yes = f.emit(f"{x.one_of(*BOOLEANS)} i1 {yes}, {f.value(x.args[3], 'pred')}")
+        yes = f.emit(f"{_boolean(x)} i1 {yes}, {f.value(x.args[3], 'pred')}")
     if out in FLOAT:
         f.store(x.args[0], out, f.emit(f"uitofp i1 {yes} to {llvm_type(out)}"))
     else:

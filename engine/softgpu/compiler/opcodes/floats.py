@@ -2,7 +2,7 @@
 
 f16 sums and products are computed in f32 and rounded once more, which is exact (24 >= 2 * 11 + 2); fma
 is not covered by that rule and goes through a sum rounded to odd. bf16 goes through f32 in the same way.
-Approximate functions (.approx, .full) are computed to full precision.
+Approximate divisions and roots are computed to full precision; approximate.py has the other functions.
 """
 
 from __future__ import annotations
@@ -181,15 +181,72 @@ def _short_fma(f: FunctionEmitter, ty: str, values: list[str]) -> str:
 
 
 def directed(f: FunctionEmitter, operation: str, mode: int, ty: str, values: list[str]) -> str:
-    """An operation in a rounding mode other than nearest: a runtime function."""
+    """An operation in a directed rounding mode: written out for f32 sums and products, else a call."""
     if ty == "f32x2":
         return elementwise(f, ty, values, lambda v: directed(f, operation, mode, "f32", v))
     if ty not in ("f32", "f64"):
         raise UnsupportedError(f"directed rounding of {ty}")
     own = llvm_type(ty)
+    if ty == "f32" and operation in ("fadd", "fsub", "fmul", "fma"):
+        return _directed_f32(f, operation, mode, values)
     values = values + ["0.0"] * (3 - len(values))
     head = [("i32", str(OPERATION[operation])), ("i32", str(mode))]
     return f.call(f"rm_round_{ty}", own, *head, *((own, v) for v in values))
+
+
+def _directed_f32(f: FunctionEmitter, operation: str, mode: int, values: list[str]) -> str:
+    """Round to nearest, find out on which side of the exact result that is, and step back if need be.
+
+    Products of floats are exact in double precision, and Knuth's two-sum gives the rest of a sum. The
+    exponential functions of CUDA's headers use such an fma.
+    """
+    wide = [f.emit(f"fpext float {v} to double") for v in values]
+    if operation == "fma":
+        near = f.call("llvm.fma.f32", "float", *(("float", v) for v in values))
+        first, second = f.emit(f"fmul double {wide[0]}, {wide[1]}"), wide[2]
+    elif operation == "fmul":
+        near = f.emit(f"fmul float {values[0]}, {values[1]}")
+        first, second = f.emit(f"fmul double {wide[0]}, {wide[1]}"), ""
+    else:
+        near = f.emit(f"{operation} float {values[0]}, {values[1]}")
+        first, second = wide[0], wide[1] if operation == "fadd" else f.emit(f"fneg double {wide[1]}")
+    total, rest = _two_sum(f, first, second) if second else (first, "0.0")
+    error = f.emit(f"fsub double {total}, {f.emit(f'fpext float {near} to double')}")
+    error = f.emit(f"fadd double {error}, {rest}")
+    result = _step(f, near, error, mode)
+    if mode != ROUNDING["rm"] or not second:
+        return result
+    signs = f.emit(
+        f"or i64 {f.emit(f'bitcast double {first} to i64')}, {f.emit(f'bitcast double {second} to i64')}"
+    )
+    nothing = f.select(f.emit(f"icmp slt i64 {signs}, 0"), "float", "-0.0", "0.0")
+    return f.select(f.emit(f"fcmp oeq double {total}, 0.0"), "float", nothing, result)
+
+
+def _two_sum(f: FunctionEmitter, a: str, b: str) -> tuple[str, str]:
+    """The sum of two doubles and what rounding left out of it; nothing where the sum is not finite."""
+    total = f.emit(f"fadd double {a}, {b}")
+    part = f.emit(f"fsub double {total}, {a}")
+    left = f.emit(f"fsub double {a}, {f.emit(f'fsub double {total}, {part}')}")
+    return total, f.emit(f"fadd double {left}, {f.emit(f'fsub double {b}, {part}')}")
+
+
+def _step(f: FunctionEmitter, near: str, error: str, mode: int) -> str:
+    """The next float in the direction of rounding, if the exact result (near + error) lies on that side."""
+    word = f.emit(f"bitcast float {near} to i32")
+    negative = f.emit(f"icmp slt i32 {word}, 0")
+    below = f.emit(f"fcmp olt double {error}, 0.0")
+    above = f.emit(f"fcmp ogt double {error}, 0.0")
+    if mode == ROUNDING["rz"]:
+        inward = f.select(negative, "i1", above, below)
+        return f.emit(f"bitcast i32 {f.emit(f'sub i32 {word}, {f.resize(inward, 1, 32)}')} to float")
+    down = mode == ROUNDING["rm"]
+    outward = f.emit("xor i1 {}, {}".format(negative, "false" if down else "true"))
+    stepped = f.select(outward, "i32", f.emit(f"add i32 {word}, 1"), f.emit(f"sub i32 {word}, 1"))
+    zero = f.emit(f"fcmp oeq float {near}, 0.0")
+    stepped = f.select(zero, "i32", str(0x80000001 if down else 1), stepped)
+    word = f.select(below if down else above, "i32", stepped, word)
+    return f.emit(f"bitcast i32 {word} to float")
 
 
 def binary(f: FunctionEmitter, x: Instr, operation: str) -> None:
@@ -212,7 +269,10 @@ def fma(f: FunctionEmitter, x: Instr) -> None:
     """fma d, a, b, c"""
     is_float(x)
     ty = x.types()[0]
-    values = operands(f, x, ty, x.args[1:4])
+    _, *factors_and_sum = x.args
+    if len(factors_and_sum) != 3:
+        raise UnsupportedError(f"{x.op} with {len(x.args)} operands")
+    values = operands(f, x, ty, factors_and_sum)
     own = llvm_type(ty)
     if mode := rounding(x):
         result = directed(f, "fma", mode, ty, values)
@@ -259,14 +319,10 @@ def rsqrt(f: FunctionEmitter, x: Instr) -> None:
     unary(f, x, compute)
 
 
-LIBRARY = {"ex2": "exp2", "lg2": "log2", "sin": "sin", "cos": "cos", "tanh": "tanh"}
-
-
-@op("ex2 lg2 sin cos tanh", "approx ftz", "f32 f16 f16x2 bf16 bf16x2")
-def library(f: FunctionEmitter, x: Instr) -> None:
-    """Functions that the C library provides."""
-    name = LIBRARY[x.name]
-    unary(f, x, lambda own, value: f.call(f"llvm.{name}.{SUFFIX[own]}", own, (own, value)))
+@op("tanh", "approx ftz", "f32 f16 f16x2 bf16 bf16x2")
+def tanh(f: FunctionEmitter, x: Instr) -> None:
+    """The C library's function."""
+    unary(f, x, lambda own, value: f.call(f"llvm.tanh.{SUFFIX[own]}", own, (own, value)))
 
 
 def sign_bits(f: FunctionEmitter, x: Instr) -> None:

@@ -1,4 +1,6 @@
 /* memory.c: device memory: allocating and freeing asks the engine, which keeps the quota. */
+#include <pthread.h>
+
 #include "context.h"
 #include "memory.h"
 #include "ranges.h"
@@ -69,10 +71,22 @@ CUresult rm_memory_share(const rm_range *as, CUdeviceptr *out) {
   return status;
 }
 
-CUresult rm_memory_mirror(rm_context *context, uint64_t host, size_t bytes, CUdeviceptr *out) {
+static CUresult mirror(rm_context *context, uint64_t host, size_t bytes, CUdeviceptr *out) {
   rm_range as = {.bytes = bytes, .kind = RM_RANGE_DEVICE, .context = context};
   CUresult status = take(&as, out);
   return status ? status : share(&as, host, *out);
+}
+
+/* Threads that pass the same memory for the first time make one mirror. */
+CUresult rm_memory_mirror(rm_context *context, uint64_t host, size_t bytes, CUdeviceptr *out) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  uint64_t device = host;
+  pthread_mutex_lock(&lock);
+  bool there = rm_shared_translate(&device);
+  CUresult status = there ? CUDA_SUCCESS : mirror(context, host, bytes, out);
+  pthread_mutex_unlock(&lock);
+  if (there) *out = device;
+  return status;
 }
 
 CUresult rm_memory_unshare(uint64_t host) {
@@ -119,13 +133,14 @@ CUresult rm_cuMemFree(CUdeviceptr address) {
   rm_range range;
   if (status || !address) return status;
   if (!rm_range_remove(address, FREED_HERE, &range)) return CUDA_ERROR_INVALID_VALUE;
+  /* Before the address can be given out anew. */
+  if (range.kind == RM_RANGE_MANAGED) rm_shared_remove(address, &(rm_shared){0});
   status = rm_memory_free(range.context, address);
   if (status) {
     rm_range_add(&range); /* an earlier call's failure came instead: it can be freed again */
     return status;
   }
   rm_pool_returned(&range);
-  if (range.kind == RM_RANGE_MANAGED) rm_shared_remove(address, &(rm_shared){0});
   return rm_shared_any() ? rm_shared_settle(range.context, false) : CUDA_SUCCESS;
 }
 

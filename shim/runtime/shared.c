@@ -319,6 +319,8 @@ static CUresult synced(rm_context *context, rm_progress *stream, uint64_t stamp)
 
 CUresult rm_shared_synced(rm_context *context, rm_progress *stream, uint64_t stamp) {
   if (!rm_shared_any()) return CUDA_SUCCESS;
+  uint64_t now = rm_progress_now();
+  if (stamp > now) stamp = now; /* of a stream of which nothing was known */
   pthread_mutex_lock(&lock);
   CUresult status = synced(context, stream, stamp);
   pthread_mutex_unlock(&lock);

@@ -250,10 +250,11 @@ void rm_rdma_tell(rm_rdma *r, rm_channel *ch) {
 
 /* Receives are posted anew before the peer is told that it may use them. */
 static void give_back_receives(rm_rdma *r, rm_channel *ch) {
-  if (r->in.handled - r->taken < RM_RDMA_REPOST) return;
-  if (!rm_rdma_receives(r, RM_RDMA_REPOST)) return;
-  rm_store_ordered(&r->taken, r->taken + RM_RDMA_REPOST);
-  if (r->taken - rm_load(&r->out.told_taken) >= RM_RDMA_RECEIVES / 4) rm_rdma_tell(r, ch);
+  uint32_t before = r->taken;
+  while (r->in.handled - r->taken >= RM_RDMA_REPOST && rm_rdma_receives(r, RM_RDMA_REPOST))
+    rm_store_ordered(&r->taken, r->taken + RM_RDMA_REPOST);
+  bool due = r->taken - rm_load(&r->out.told_taken) >= RM_RDMA_RECEIVES / 4;
+  if (due && r->taken != before) rm_rdma_tell(r, ch);
 }
 
 static bool take_credit(rm_rdma *r, rm_channel *ch, uint32_t taken) {
@@ -332,15 +333,20 @@ static int take_content(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   }
 }
 
-/* Looked at once, in a copy: the peer could write its place anew. */
+/* Looked at once, in a copy: the peer could write its place anew, also while this one waits. */
+static bool look_at_notice(rm_rdma *r, rm_channel *ch, uint32_t n) {
+  rm_notice *notice = &r->in.notice;
+  if (n < RM_NOTICE_HEAD || n > sizeof *notice) return rm_in_broken(ch, "notice of %u bytes", n);
+  memcpy(notice, r->box_in + rm_box_notice(r->in.handled, RM_RDMA_RECEIVES), n);
+  if (!check_notice(r, ch, notice, n)) return false;
+  r->in.looked = true;
+  r->in.credit = (rm_credit){notice->ring, {notice->bulk[0], notice->bulk[1]}};
+  return take_credit(r, ch, notice->taken) && take_fetched(r, ch, notice->fetched);
+}
+
 static int take_notice(rm_rdma *r, rm_channel *ch, uint32_t n) {
-  rm_notice notice;
-  if (n < RM_NOTICE_HEAD || n > sizeof notice) return rm_in_broken(ch, "notice of %u bytes", n) - 1;
-  memcpy(&notice, r->box_in + rm_box_notice(r->in.handled, RM_RDMA_RECEIVES), n);
-  if (!check_notice(r, ch, &notice, n)) return -1;
-  r->in.credit = (rm_credit){notice.ring, {notice.bulk[0], notice.bulk[1]}};
-  if (!take_credit(r, ch, notice.taken) || !take_fetched(r, ch, notice.fetched)) return -1;
-  return take_content(r, ch, &notice);
+  if (!r->in.looked && !look_at_notice(r, ch, n)) return -1;
+  return take_content(r, ch, &r->in.notice);
 }
 
 /* 1, 0 or -1 as above. */
@@ -364,6 +370,7 @@ static long take_in(rm_rdma *r, rm_channel *ch) {
     if (taken < 0) bytes = -1;
     if (taken <= 0) break;
     r->in.handled++;
+    r->in.looked = false;
     bytes += n + 1;
   }
   rm_rdma_post_reads(r);

@@ -103,7 +103,9 @@ typedef struct rm_rdma {
     rm_credit credit;
     uint64_t ring_at;
     uint32_t bulks[2];
-    bool begun; /* the message at hand has been announced to the channel: it goes to where */
+    rm_notice notice; /* the one at hand, */
+    bool looked;      /* if it has been looked at: it may have to wait */
+    bool begun;       /* the message at hand has been announced to the channel: it goes to where */
     void *where;
     rm_rdma_read reads[RM_RDMA_READS];
     unsigned read_count; /* to be posted with one doorbell */

@@ -50,6 +50,7 @@ static uint8_t *take_stage(rm_rdma *r) {
 
 static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
   const void *at = parcel->bytes;
+  if (r->out.announced - rm_load(&r->peer_fetched) >= RM_RDMA_LENT) return -EAGAIN;
   rm_region *region = rm_rdma_use(r, at, parcel->n, false);
   if (!region) {
     uint8_t *stage = take_stage(r);

@@ -1,0 +1,126 @@
+"""The software GPU beside NumPy in the same process: `python -m remora.bench.softgpu`. Medians, in ms.
+
+An object cache of its own, so that compiling is measured too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent / "engine" / "softgpu" / "lib" / "libcuda.so.1"
+N = 4 << 20
+SIDE = 512
+ROUNDS = 15
+
+
+class Device:
+    """The driver library, one module, and three buffers of N doubles."""
+
+    def __init__(self) -> None:
+        self.library = ctypes.CDLL(os.fspath(LIBRARY))
+        self.call("cuInit", 0)
+        context, self.module = ctypes.c_void_p(), ctypes.c_void_p()
+        self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), 0)
+        self.call("cuCtxSetCurrent", context)
+        self.call("cuModuleLoadData", ctypes.byref(self.module), (HERE / "softgpu.ptx").read_bytes() + b"\0")
+        self.buffers = [ctypes.c_uint64() for _ in range(3)]
+        for buffer in self.buffers:
+            self.call("cuMemAlloc_v2", ctypes.byref(buffer), ctypes.c_size_t(8 * N))
+
+    def call(self, name: str, *args: object) -> None:
+        """One driver call; ends the program with its name if it fails."""
+        if code := getattr(self.library, name)(*args):
+            raise SystemExit(f"{name} gave {code}")
+
+    def fill(self, data: list[np.ndarray]) -> None:
+        """Arrays into the first buffers."""
+        for buffer, array in zip(self.buffers, data, strict=False):
+            self.call(
+                "cuMemcpyHtoD_v2", buffer, ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
+            )
+
+    def launcher(
+        self, name: str, grid: tuple[int, int], block: tuple[int, int], n: int
+    ) -> Callable[[], None]:
+        """What launches a kernel and waits for it."""
+        function, count = ctypes.c_void_p(), ctypes.c_int(n)
+        self.call("cuModuleGetFunction", ctypes.byref(function), self.module, name.encode())
+        arguments = (ctypes.c_void_p * 4)(*map(ctypes.addressof, [*self.buffers, count]))
+
+        def launch() -> None:
+            assert count.value == n  # keeps it alive
+            self.call("cuLaunchKernel", function, *grid, 1, *block, 1, 0, None, arguments, None)
+            self.call("cuCtxSynchronize")
+
+        return launch
+
+
+def median_ms(work: Callable[[], object]) -> float:
+    """The median time of some runs."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)
+
+
+def compile_ms() -> float:
+    """CPU time of compiling, per PTX instruction."""
+    from remora.engine.softgpu.compiler.module import Module
+    from remora.engine.softgpu.compiler.translate import object_code
+
+    module = Module((HERE / "softgpu.ptx").read_text())
+    object_code(module, 0)  # LLVM's own start
+    start = time.process_time()
+    for unit, _ in enumerate(module.kernels()):
+        object_code(module, unit)
+    took = time.process_time() - start
+    return 1000 * took / sum(len(module.function(k.name).instructions()) for k in module.kernels())
+
+
+def report(device: Device) -> None:
+    """One line for each kernel."""
+    rng = np.random.default_rng(1)
+    singles = [rng.random(N, dtype="f4") for _ in range(3)]
+    doubles = [rng.random(N) for _ in range(3)]
+    cases: list[tuple[str, list[np.ndarray], int, Callable[[], object]]] = [
+        ("add", singles, N // 256, lambda: np.add(singles[0], singles[1], out=singles[2])),
+        ("exponential", singles, N // 256, lambda: np.exp(singles[0], out=singles[2])),
+        ("reduce", singles, N // 256, lambda: singles[0].sum()),
+        *[
+            ("stride", doubles, b, lambda: np.add(0.5 * doubles[0], doubles[1], out=doubles[2]))
+            for b in (32, 1024)
+        ],
+    ]
+    for name, data, blocks, numpy in cases:
+        device.fill(data)
+        ours, theirs = median_ms(device.launcher(name, (blocks, 1), (256, 1), N)), median_ms(numpy)
+        print(f"{name}, {blocks} blocks: {ours:.2f} ms, NumPy {theirs:.2f} ms, ratio {ours / theirs:.2f}")
+    device.fill(singles)
+    took = median_ms(device.launcher("matmul", (SIDE // 16, SIDE // 16), (16, 16), SIDE))
+    print(f"matmul {SIDE}^3 in 16x16 tiles: {took:.1f} ms, {2 * SIDE**3 / took / 1e6:.1f} GFLOP/s")
+    print(f"empty launch and wait: {1000 * median_ms(device.launcher('nothing', (1, 1), (1, 1), 0)):.0f} us")
+    print(f"compiling: {compile_ms():.2f} ms for each PTX instruction")
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["REMORA_SOFTGPU_CACHE"] = f"{cache}/softgpu"
+        os.environ.setdefault("REMORA_SOFTGPU_PYTHON", sys.executable)
+        report(Device())
+
+
+if __name__ == "__main__":
+    main()

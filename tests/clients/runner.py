@@ -36,7 +36,7 @@ def place(remote: bool, work: Path, **settings: str) -> Iterator[tuple[list[str]
     """What stands before a command, and its environment."""
     if remote:
         with harness.server(work, REMORA_SOFTGPU_DEVICES="1") as server:
-            yield server.command(), harness.clean_environment(**settings)
+            yield server.command("-m", "2048"), harness.clean_environment(**settings)
     else:
         yield [], harness.environment.for_softgpu(harness.clean_environment(**settings))
 

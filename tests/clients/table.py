@@ -46,11 +46,10 @@ def table(results: dict[str, dict[str, tuple[str, str]]]) -> str:
     lines = [
         f"{tally['passed']} of {ran} passed ({share:.1f} %), in {len(results)} modules; {tally['skipped']} "
         "skipped themselves.",
-        "",
-        "| tests that did not pass | cause |",
-        "|---:|---|",
-        *(f"| {number} | {words} |" for words, number in bad.most_common()),
     ]
+    if bad:
+        lines += ["", "| tests that did not pass | cause |", "|---:|---|"]
+        lines += [f"| {number} | {words} |" for words, number in bad.most_common()]
     return "\n".join(lines)
 
 

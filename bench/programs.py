@@ -25,7 +25,8 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "memcopy": ["bench/raw/memcopy.c", "bench/common/bench.c"],
     "ringput": ["bench/raw/ringput.c", "bench/common/bench.c"],
     "client": ["bench/client/*.c", "bench/common/*.c"],
-    "compare": ["bench/rdma/*.c", "bench/common/*.c", "transport/*.c"],
+    "compare": ["bench/rdma/compare.c", "bench/rdma/pair.c", "bench/common/*.c", "transport/*.c"],
+    "rdmacost": ["bench/rdma/cost.c", "bench/common/*.c", "transport/*.c"],
     "channel": ["bench/channel/channel.c", "bench/common/*.c", "transport/*.c"],
 }
 

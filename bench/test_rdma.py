@@ -64,3 +64,14 @@ def test_rdma_copies(sizes: Plan, keep: Keep) -> None:
             ratios = median_interval([one[f"raw_{raw}_ns"] / one[f"{direction}_ns"] for one in rounds])
             name = f"copy_{direction}.rdma" + ("" if raw == "read" else ".write")
             keep(Figure.of(name, ratios, f"x raw RDMA {raw.upper()}", place="guest", **conditions))
+
+
+def test_rdma_cost(keep: Keep) -> None:
+    """CPU time of the data path for each posted call, over a fake device that does nothing; batches of 8."""
+    run = subprocess.run(
+        [programs.build("rdmacost"), "150000", "8"], capture_output=True, text=True, timeout=60
+    )
+    cost = {k: float(v) for k, v in (word.split("=") for word in run.stdout.split())}
+    assert cost["doorbells_per_batch"] <= 1 and cost["requests_per_signal"] >= 32
+    ns = cost["posted_ns"]
+    keep(Figure("posted_call.rdma", ns, ns, ns, "ns of CPU, device aside", {**cost, "place": "host"}))

@@ -227,8 +227,18 @@ void rm_nudge(rm_channel *ch) {
   if (rm_drain(ch, alone) == -EAGAIN && rm_load_ordered(&ch->held)) rm_wake_flusher(ch);
 }
 
+/* Whoever holds the lock lets go of it soon, as the channel has ended; but for a moment only. */
+static bool lock_for_bye(rm_channel *ch) {
+  uint64_t end_ms = rm_now_ms() + RM_BYE_MS;
+  while (pthread_mutex_trylock(&ch->tx.lock) != 0) {
+    if (rm_now_ms() > end_ms) return false;
+    sched_yield();
+  }
+  return true;
+}
+
 void rm_say_bye(rm_channel *ch, const char *why) {
-  if (pthread_mutex_trylock(&ch->tx.lock) != 0) return;
+  if (!lock_for_bye(ch)) return;
   rm_parcel bye = {.kind = RM_PARCEL_NOTE, .note = RM_NOTE_BYE, .bytes = why, .n = strlen(why)};
   if (bye.n > RM_NOTE_MAX) bye.n = RM_NOTE_MAX;
   if (!ch->tx.held) ch->link->ops->send(ch->link, &bye, 1, credit_now(ch));

@@ -73,6 +73,9 @@
 /* Threads of the channel call shallow C code only. */
 #define RM_THREAD_STACK (256u << 10)
 
+/* How long a channel that ends waits for another thread's send before it says why it ends. */
+#define RM_BYE_MS 50u
+
 /* How long what a dead connection still holds is waited for, when sending over it has failed. */
 #define RM_READ_OUT_MS 1000u
 

@@ -94,7 +94,7 @@ class End:
         *,
         psn: int = 0,
         mtu: int | None = None,
-        timeout: int = 12,
+        timeout: int = 15,
         retries: int = 6,
         rnr_retries: int = 7,
     ) -> None:

@@ -144,17 +144,17 @@ static int read_out(rm_channel *ch, int error) {
   return rm_fail_link(ch, error);
 }
 
-/* Tries again without sleeping until spin_us after the link last took something: its reader is at
- * work, and waking this thread takes longer than the next room takes to come. */
+/* Tries again, once at least, without sleeping until spin_us after the link last took something:
+ * its reader is at work, and waking this thread takes longer than the next room takes to come. */
 static int try_on(rm_channel *ch) {
   uint64_t end = rm_now_us() + ch->spin_us, taken = ch->link->bytes_sent;
-  int error = -EAGAIN;
-  while (error == -EAGAIN && rm_now_us() < end && !rm_ended(ch)) {
+  int error;
+  do {
     sched_yield();
     error = ch->link->ops->resume(ch->link);
     if (ch->link->bytes_sent != taken) end = rm_now_us() + ch->spin_us;
     taken = ch->link->bytes_sent;
-  }
+  } while (error == -EAGAIN && rm_now_us() < end && !rm_ended(ch));
   return error;
 }
 

@@ -50,8 +50,9 @@ def test_bulk_window_holds_the_sender_back(pair: Pair) -> None:
     engine.close()
 
 
-def test_bulk_both_ways_at_once(pair: Pair) -> None:
-    client, engine = pair()
+@pytest.mark.parametrize("spin_us", [0, 50])
+def test_bulk_both_ways_at_once(pair: Pair, spin_us: int) -> None:
+    client, engine = pair(spin_us=spin_us)
     block = os.urandom(ch.BULK_MAX)
     count = 40
     threads = [in_thread(send_all, end, tag, [block] * count) for end in (client, engine) for tag in (0, 1)]

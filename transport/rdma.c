@@ -303,8 +303,7 @@ static int take_brief(rm_rdma *r, rm_channel *ch, uint32_t imm, uint32_t n) {
   return take_credit(r, ch, r->peer_taken + brief.taken) && take_records(r, ch, n) ? 1 : -1;
 }
 
-static int check_notice(rm_rdma *r, rm_channel *ch, const rm_notice *notice, uint32_t n) {
-  (void)r;
+static bool check_notice(rm_channel *ch, const rm_notice *notice, uint32_t n) {
   bool bears = notice->kind == RM_NOTICE_NOTE || notice->kind == RM_NOTICE_BULK;
   if (notice->kind < RM_NOTICE_CREDIT || notice->kind > RM_NOTICE_READ)
     return rm_in_broken(ch, "notice of unknown kind %u", notice->kind);
@@ -338,7 +337,7 @@ static bool look_at_notice(rm_rdma *r, rm_channel *ch, uint32_t n) {
   rm_notice *notice = &r->in.notice;
   if (n < RM_NOTICE_HEAD || n > sizeof *notice) return rm_in_broken(ch, "notice of %u bytes", n);
   memcpy(notice, r->box_in + rm_box_notice(r->in.handled, RM_RDMA_RECEIVES), n);
-  if (!check_notice(r, ch, notice, n)) return false;
+  if (!check_notice(ch, notice, n)) return false;
   r->in.looked = true;
   r->in.credit = (rm_credit){notice->ring, {notice->bulk[0], notice->bulk[1]}};
   return take_credit(r, ch, notice->taken) && take_fetched(r, ch, notice->fetched);
@@ -485,7 +484,3 @@ const rm_link_ops rm_rdma_ops = {
     .free = rm_rdma_free,
     .memory = rm_rdma_memory,
 };
-
-const rm_rdma *rm_rdma_of(const rm_link *link) {
-  return link->ops == &rm_rdma_ops ? (const rm_rdma *)link : NULL;
-}

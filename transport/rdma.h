@@ -36,13 +36,6 @@ typedef struct rm_rdma_read { /* a bulk message being read from the peer */
   bool prompt;
 } rm_rdma_read;
 
-/* What the tests look at: where the last messages that were read came from and went to. */
-typedef struct rm_rdma_placed {
-  uint64_t from, to;
-  uint32_t n;
-} rm_rdma_placed;
-#define RM_RDMA_PLACED 64u
-
 typedef struct rm_rdma {
   rm_link base;
   const rm_verbs *verbs;
@@ -119,7 +112,6 @@ typedef struct rm_rdma {
   rm_region **regions; /* by address, without overlaps */
   rm_region *gone_regions;
   uint32_t region_count, region_room;
-  rm_rdma_placed placed[RM_RDMA_PLACED]; /* the k-th read at k mod RM_RDMA_PLACED */
 } rm_rdma;
 
 /* rdma.c */
@@ -157,8 +149,5 @@ bool rm_rdma_find_port(rm_rdma *r, rm_carrying *c);
 
 /* rdma_setup.c */
 void rm_rdma_free(rm_link *link, bool forked);
-
-/* The link of a channel if it is of this carrier, for tests and figures; else NULL. */
-const rm_rdma *rm_rdma_of(const rm_link *link);
 
 #endif

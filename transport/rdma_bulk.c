@@ -100,8 +100,6 @@ static void add_read(rm_rdma *r, const rm_notice *notice, void *to, uint32_t key
                              .rdma = {notice->at, notice->key}};
   if (staged || i % RM_RDMA_TELL == RM_RDMA_TELL - 1) wr->send_flags = IBV_SEND_SIGNALED;
   if (i) r->in.read_wr[i - 1].next = wr;
-  r->placed[r->reads_posted % RM_RDMA_PLACED] =
-      (rm_rdma_placed){notice->at, (uintptr_t)to, notice->n};
   rm_store(&r->reads_posted, r->reads_posted + 1);
 }
 

@@ -62,6 +62,8 @@ typedef struct rm_shm_fds {
 #define RM_SHM_FILES 16u
 #define RM_SHM_WINDOW ((uint64_t)1 << 30) /* of a file, mapped at once */
 #define RM_SHM_WINDOWS 1024u
+#define RM_SHM_HUGE                                                                                \
+  ((uint64_t)2 << 20) /* where windows start; a page of this size where there is one */
 
 typedef struct rm_shm_region { /* memory of this side that the peer can reach */
   uint64_t at, n, offset;

@@ -206,16 +206,35 @@ static bool has_bytes(rm_shm_file *file, uint64_t end) {
   return end <= file->bytes;
 }
 
+/* Addresses for a window, at a multiple of a huge page: where the file has huge pages, they are
+ * mapped as such, with a 512th of the page faults. */
+static uint8_t *reserve_window(void) {
+  const uint64_t huge = RM_SHM_HUGE;
+  uint8_t *at = mmap(NULL, RM_SHM_WINDOW + huge, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) return NULL;
+  uint64_t lead = -(uint64_t)(uintptr_t)at % huge;
+  if (lead) munmap(at, lead);
+  munmap(at + lead + RM_SHM_WINDOW, huge - lead);
+  return at + lead;
+}
+
+static uint8_t *map_window(const rm_shm_file *file, uint64_t i) {
+  uint8_t *at = reserve_window();
+  if (!at) return NULL;
+  if (mmap(at, RM_SHM_WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+           file->fd, (off_t)(i * RM_SHM_WINDOW)) == MAP_FAILED) {
+    munmap(at, RM_SHM_WINDOW);
+    return NULL;
+  }
+  madvise(at, RM_SHM_WINDOW, MADV_DONTFORK);
+  return at;
+}
+
 static uint8_t *window_of(rm_shm_file *file, uint64_t i) {
   if (!file->windows) file->windows = calloc(RM_SHM_WINDOWS, sizeof *file->windows);
   if (!file->windows || i >= RM_SHM_WINDOWS) return NULL;
-  if (!file->windows[i]) {
-    void *at = mmap(NULL, RM_SHM_WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                    file->fd, (off_t)(i * RM_SHM_WINDOW));
-    if (at == MAP_FAILED) return NULL;
-    madvise(at, RM_SHM_WINDOW, MADV_DONTFORK);
-    file->windows[i] = at;
-  }
+  if (!file->windows[i]) file->windows[i] = map_window(file, i);
   return file->windows[i];
 }
 

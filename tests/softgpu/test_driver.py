@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as C
+import mmap
 import os
 import signal
 import socket
@@ -140,6 +141,50 @@ def test_memory_mapped_at_a_hinted_address(gpu: Driver) -> None:
         gpu.call("cuMemUnmap", base, piece // 2)
     gpu.call("cuMemUnmap", base, 2 * piece)
     gpu.call("cuMemAddressFree", base, 4 * piece)
+
+
+def huge_bytes(address: int) -> int:
+    """What of the mapping at this address is mapped by huge pages."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            inside = int(words[0].split("-")[0], 16) == address
+        elif inside and words[0] == "ShmemPmdMapped:":
+            return int(words[1]) * 1024
+    return 0
+
+
+def system_gives_huge_pages(at: int, size: int) -> bool:
+    """Whether it does so for a file in memory mapped at this address, one page of which is there."""
+    libc = C.CDLL(None)
+    libc.mmap.restype = C.c_void_p
+    file = os.memfd_create("probe")
+    os.ftruncate(file, size)
+    found = libc.mmap(C.c_void_p(at), C.c_size_t(size), 3, mmap.MAP_SHARED, file, C.c_long(0))
+    os.close(file)
+    assert found == at
+    C.c_char.from_address(at).value = b"1"
+    given = libc.madvise(C.c_void_p(at), C.c_size_t(size), 25) == 0  # MADV_COLLAPSE
+    libc.munmap(C.c_void_p(at), C.c_size_t(size))
+    return bool(given)
+
+
+def test_fresh_mapped_memory_has_huge_pages_where_the_system_gives_them(gpu: Driver) -> None:
+    base, size, page = 0x300000000000, 8 * MIB, 2 * MIB
+    properties = Properties(1, 0, Location(1, 0), None, 0)
+    assert gpu.get("cuMemAddressReserve", size, 0, base, 0) == base
+    access = Access(Location(1, 0), 3)
+    handle = gpu.get("cuMemCreate", size, C.byref(properties), 0)
+    gpu.call("cuMemMap", base, size, 0, handle, 0)
+    gpu.call("cuMemSetAccess", base, size, C.byref(access), 1)
+    assert huge_bytes(base) == (size if system_gives_huge_pages(base + 4 * size, page) else 0)
+    gpu.write(base + page - 50, bytes(range(100)))
+    gpu.call("cuMemSetAccess", base, size, C.byref(access), 1)  # what is there stays
+    assert gpu.read(base + page - 50, 100) == bytes(range(100))
+    gpu.call("cuMemUnmap", base, size)
+    gpu.call("cuMemRelease", handle)
+    gpu.call("cuMemAddressFree", base, size)
 
 
 # ---- modules

@@ -79,6 +79,21 @@ def test_bulk_from_shared_memory_is_copied_straight_out(pair: tuple[ch.Channel, 
     assert engine.stats["bytes_sent"] < 4096
 
 
+def test_a_file_of_the_peers_is_mapped_where_its_huge_pages_fit(
+    pair: tuple[ch.Channel, ch.Channel],
+) -> None:
+    client, engine = pair
+    file = File(4 * MIB)
+    engine.share(file.buffer, file.fd)
+    client.land_in(bytearray(MIB))
+    engine.bulk(7, file.buffer[:MIB])
+    wait_until(lambda: client.stats["bulk_received"] == 1)
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:test" in line]
+    ranges = [[int(end, 16) for end in words[0].split("-")] for words in maps]
+    windows = [start for start, end in ranges if end - start == 1 << 30]
+    assert len(windows) == 1 and windows[0] % (2 * MIB) == 0
+
+
 def test_memory_that_is_not_shared_goes_through_the_stream(pair: tuple[ch.Channel, ch.Channel]) -> None:
     client, engine = pair
     file = File(MIB)

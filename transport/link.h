@@ -73,6 +73,9 @@ typedef struct rm_link_ops {
   /* Registers memory with the link's device, or ends that, once nothing under way needs it. NULL:
    * the link has no use for it. Any thread. 0, or -errno: it will be copied. */
   int (*memory)(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
+  /* Whether the peer runs on this thread's processor, as far as the link can tell. NULL: it can't.
+   */
+  bool (*beside)(rm_link *link);
   /* rm_share; NULL: the link has no use for it. Any thread. */
   int (*share)(rm_link *link, void *at, size_t n, int fd, uint64_t offset);
 } rm_link_ops;
@@ -88,8 +91,10 @@ struct rm_link {
   bool corked;  /* the link holds something back (rm_parcel.more), which the next send or resume
                    sends */
   uint32_t due; /* the link has something of its own to tell: it wants a send, if only of credit */
-  /* Rings in memory of the link's own, ring_bytes each; NULL: the channel makes one. */
+  /* Rings in memory of the link's own; NULL: the channel makes one. ring_bytes: of each ring, where
+   * the link can't have them as large as the options ask; 0: it can. */
   uint8_t *send_ring, *receive_ring;
+  uint32_t ring_bytes;
 };
 
 /* How long a peer may be silent under these options. */

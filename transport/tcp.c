@@ -7,6 +7,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 typedef struct rm_tcp {
   rm_link base;
   int fd;
+  bool same_host;
   rm_frames out;
   uint8_t joined[RM_JOIN_BYTES];
   rm_stream in;
@@ -87,6 +89,15 @@ static long tcp_receive(rm_link *link, rm_channel *to, bool sleep) {
   return RM_EPEER;
 }
 
+/* On one host bytes arrive on the processor that they were sent from. */
+static bool tcp_beside(rm_link *link) {
+  rm_tcp *tcp = (rm_tcp *)link;
+  int cpu = -1;
+  socklen_t n = sizeof cpu;
+  return tcp->same_host && !getsockopt(tcp->fd, SOL_SOCKET, SO_INCOMING_CPU, &cpu, &n) &&
+         cpu == sched_getcpu();
+}
+
 static int tcp_wait(rm_link *link, int events, int timeout_ms) {
   rm_tcp *tcp = (rm_tcp *)link;
   struct pollfd fd = {.fd = tcp->fd};
@@ -111,6 +122,7 @@ static const rm_link_ops tcp_ops = {.send = tcp_send,
                                     .resume = tcp_resume,
                                     .receive = tcp_receive,
                                     .wait = tcp_wait,
+                                    .beside = tcp_beside,
                                     .finish = tcp_finish,
                                     .stop = tcp_stop,
                                     .free = tcp_free};
@@ -148,11 +160,31 @@ static void set_up(int fd, uint32_t silence_ms) {
   watch_host(fd, silence_ms);
 }
 
+static socklen_t address_of(const struct sockaddr_storage *name, const void **address) {
+  const struct sockaddr_in *v4 = (const struct sockaddr_in *)name;
+  const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)name;
+  bool is_v6 = name->ss_family == AF_INET6;
+  *address = is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr;
+  return is_v6 ? sizeof v6->sin6_addr : name->ss_family == AF_INET ? sizeof v4->sin_addr : 0;
+}
+
+static bool is_same_host(int fd) {
+  struct sockaddr_storage mine, theirs;
+  socklen_t n = sizeof mine, m = sizeof theirs;
+  if (getsockname(fd, (struct sockaddr *)&mine, &n) ||
+      getpeername(fd, (struct sockaddr *)&theirs, &m))
+    return false;
+  const void *a, *b;
+  n = address_of(&mine, &a), m = address_of(&theirs, &b);
+  return n && n == m && !memcmp(a, b, n);
+}
+
 rm_link *rm_link_tcp(int fd, uint32_t silence_ms) {
   rm_tcp *tcp = calloc(1, sizeof *tcp);
   if (!tcp) return close(fd), errno = ENOMEM, NULL;
   tcp->base.ops = &tcp_ops;
   tcp->fd = fd;
+  tcp->same_host = is_same_host(fd);
   set_up(fd, silence_ms);
   return &tcp->base;
 }

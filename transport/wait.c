@@ -69,28 +69,34 @@ static bool spun_enough(rm_channel *ch, uint64_t *end) {
   return now >= *end;
 }
 
-/* Reads without sleeping until spin_us after something last came. Yielding lets a peer on this
- * processor answer, and costs little where it has another. */
-static bool look(rm_channel *ch, rm_waiter *w) {
+static bool beside(rm_channel *ch) {
+  const rm_link_ops *ops = ch->link->ops;
+  return ops->beside && ops->beside(ch->link);
+}
+
+/* Reads without sleeping until spin_us after something last came: then it was in vain. Yielding
+ * lets a peer on this processor answer, and costs little where it has another. If it is there and
+ * a yield did not let it, only sleeping does. */
+static bool look_in_vain(rm_channel *ch, rm_waiter *w) {
   uint64_t end = 0;
-  bool found;
-  for (unsigned vain = 0; !(found = done(ch, w)); vain++) {
+  for (unsigned vain = 0; !done(ch, w);) {
     if (rm_read_some(ch, false) != -EAGAIN) {
-      end = 0;
+      end = vain = 0;
       continue;
     }
+    if (vain == 1 && beside(ch)) return false;
     sched_yield();
-    if (vain % RM_SPIN_LOOKS == RM_SPIN_LOOKS - 1 && spun_enough(ch, &end)) break;
+    if (++vain % RM_SPIN_LOOKS == 0 && spun_enough(ch, &end)) return true;
   }
-  return found;
+  return false;
 }
 
 /* Sometimes the scheduler hands a yielded processor to no one, and the peer only runs once this
  * thread sleeps: so looking is left out for a few waits after it was in vain. */
 static void spin(rm_channel *ch, rm_waiter *w) {
   if (ch->spin_rest && ch->spin_rest--) return;
-  bool found = look(ch, w), more = ch->spin_vain < RM_SPIN_VAIN_MAX;
-  ch->spin_vain = found ? 0 : ch->spin_vain + more;
+  bool vain = look_in_vain(ch, w), more = ch->spin_vain < RM_SPIN_VAIN_MAX;
+  ch->spin_vain = vain ? ch->spin_vain + more : 0;
   ch->spin_rest = (1u << ch->spin_vain) - 1;
 }
 
@@ -110,7 +116,7 @@ static void lead(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
   rm_store(&ch->leaders, ch->leaders + 1);
   if (ch->spin_us && !done(ch, w)) spin(ch, w);
   while (!done(ch, w) && lead_once(ch, deadline_us))
-    if (ch->spin_us && ch->rx.bulk_count) look(ch, w);
+    if (ch->spin_us && ch->rx.bulk_count) look_in_vain(ch, w);
   rm_read_leave(ch);
 }
 

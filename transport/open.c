@@ -25,10 +25,15 @@ static bool options_ok(const rm_options *o) {
          o->bulk_window <= RM_BULK_WINDOW_MAX;
 }
 
-static void take_options(rm_channel *ch, const rm_options *o) {
+static void take_sizes(rm_channel *ch, const rm_options *o, uint32_t link_ring_bytes) {
   ch->ring_bytes = o->ring_bytes ? o->ring_bytes : RM_RING_BYTES;
+  if (link_ring_bytes) ch->ring_bytes = link_ring_bytes;
   ch->mask = ch->ring_bytes - 1;
-  ch->record_max = o->record_max ? o->record_max : (uint32_t)(ch->ring_bytes / RM_RECORD_SHARE);
+  uint32_t most = (uint32_t)(ch->ring_bytes / RM_RECORD_SHARE);
+  ch->record_max = o->record_max && o->record_max < most ? o->record_max : most;
+}
+
+static void take_options(rm_channel *ch, const rm_options *o) {
   ch->bulk_window = o->bulk_window ? o->bulk_window : RM_BULK_WINDOW;
   ch->silence_ms = rm_silence_ms(o);
   ch->tick_ms = ch->silence_ms / RM_TICKS_PER_SILENCE;
@@ -107,6 +112,7 @@ rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_e
   if (!ch) return give_up(NULL, link, ENOMEM);
   memset(ch, 0, sizeof *ch);
   take_options(ch, options);
+  take_sizes(ch, options, link->ring_bytes);
   make_locks(ch);
   ch->link = link;
   ch->events = events ? *events : (rm_events){0};

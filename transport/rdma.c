@@ -96,12 +96,16 @@ static void add_records(rm_rdma *r, const rm_parcel *parcel) {
   rm_rdma_add_notice(r, 0);
 }
 
+/* Sent and answered only when a while has passed in silence. */
+static bool is_ping(uint32_t note) { return note == RM_NOTE_PING || note == RM_NOTE_PONG; }
+
 static void add_note(rm_rdma *r, const rm_parcel *parcel) {
   rm_notice *notice = rm_rdma_notice(r, RM_NOTICE_NOTE);
   notice->note = (uint8_t)parcel->note;
   notice->n = (uint32_t)parcel->n;
   if (parcel->n) memcpy(notice->bytes, parcel->bytes, parcel->n);
   rm_rdma_add_notice(r, notice->n);
+  if (is_ping(parcel->note)) rm_rdma_rest_out(r);
   r->out.bye |= parcel->note == RM_NOTE_BYE;
 }
 
@@ -312,12 +316,13 @@ static bool check_notice(rm_channel *ch, const rm_notice *notice, uint32_t n) {
   return true;
 }
 
-static bool take_note(rm_channel *ch, const rm_notice *notice) {
+static bool take_note(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   uint32_t longest = notice->note == RM_NOTE_URGENT ? RM_URGENT_MAX
                      : notice->note == RM_NOTE_BYE  ? RM_NOTE_MAX
                                                     : 0;
   if (notice->note < RM_NOTE_URGENT || notice->note > RM_NOTE_BYE || notice->n > longest)
     return rm_in_broken(ch, "note of kind %u with %u bytes", notice->note, notice->n);
+  if (is_ping(notice->note)) rm_rdma_rest_in(r);
   return rm_in_note(ch, notice->note, notice->bytes, notice->n);
 }
 
@@ -326,7 +331,7 @@ static int take_content(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   case RM_NOTICE_RECORDS:
     if (rm_in_records_wait(ch)) return 0;
     return take_records(r, ch, notice->n) ? 1 : -1;
-  case RM_NOTICE_NOTE: return take_note(ch, notice) ? 1 : -1;
+  case RM_NOTICE_NOTE: return take_note(r, ch, notice) ? 1 : -1;
   case RM_NOTICE_CREDIT: return 1;
   default: return rm_rdma_bulk_in(r, ch, notice);
   }

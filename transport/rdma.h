@@ -1,6 +1,7 @@
 /* rdma.h: one end of the rdma carrier, shared by its source files only: rdma.c sends and receives
- * (hot), rdma_bulk.c moves bulk messages, rdma_memory.c registers memory, rdma_port.c finds the
- * device, rdma_setup.c makes, connects and frees. What travels: rdma_wire.h.
+ * (hot), rdma_bulk.c moves bulk messages, rdma_stage.c those whose memory is not registered,
+ * rdma_memory.c registers memory, rdma_port.c finds the device, rdma_setup.c makes, connects
+ * and frees. What travels: rdma_wire.h.
  *
  * `out` belongs to whoever holds the channel's send lock, `in` to the reading thread, but for the
  * words marked shared; `pump_lock` is held for a moment by whoever polls the receiving side.
@@ -28,6 +29,12 @@ typedef struct rm_region { /* registered memory */
   struct rm_region *next_gone;
 } rm_region;
 
+typedef struct rm_stage { /* RM_RDMA_STAGE pieces of RM_BULK_MAX, used in turn */
+  uint8_t *at;
+  struct ibv_mr *mr; /* NULL: not registered */
+  uint32_t taken;    /* pieces, counted from the start */
+} rm_stage;
+
 typedef struct rm_rdma_read { /* a bulk message being read from the peer */
   void *where;
   uint32_t n;
@@ -50,7 +57,7 @@ typedef struct rm_rdma {
   struct ibv_qp *ring_qp, *bulk_qp;
   struct ibv_mr *own_mr, *peer_mr; /* memory that only this side writes; that the peer writes */
   size_t own_bytes, peer_bytes;
-  uint8_t *landing, *box_in, *box_out, *stage_out, *stage_in;
+  uint8_t *landing, *box_in, *box_out;
 
   struct rm_rdma_out {
     rm_parcel rest[RM_PARCELS_MAX]; /* what did not go */
@@ -64,7 +71,8 @@ typedef struct rm_rdma {
     uint32_t announced;            /* bulk messages for the peer to read; shared */
     uint64_t announced_all;        /* the same, without wrapping */
     rm_region *lent[RM_RDMA_LENT]; /* of the k-th announced, at k mod its length; shared */
-    uint32_t staged, stage_until[RM_RDMA_STAGE];
+    rm_stage stage;
+    uint32_t stage_until[RM_RDMA_STAGE]; /* messages read by when a piece is free again */
     uint64_t wrs, wrs_done, wrs_signalled;
     unsigned wr_count;
     struct ibv_send_wr wr[RM_RDMA_WRS];
@@ -104,7 +112,8 @@ typedef struct rm_rdma {
     unsigned read_count; /* to be posted with one doorbell */
     struct ibv_send_wr read_wr[RM_RDMA_READS];
     struct ibv_sge read_sge[RM_RDMA_READS];
-    uint32_t staged, staged_done;
+    rm_stage stage;
+    uint32_t stage_done; /* pieces given back */
     struct ibv_recv_wr receives[RM_RDMA_REPOST];
   } in;
 
@@ -137,6 +146,17 @@ rm_notice *rm_rdma_notice(rm_rdma *r, uint8_t kind);
 void rm_rdma_add_notice(rm_rdma *r, uint32_t payload);
 void rm_rdma_add_write(rm_rdma *r, const void *from, uint32_t n, uint64_t to, uint32_t key);
 
+/* rdma_stage.c */
+/* 0 or -errno. */
+int rm_rdma_make_stages(rm_rdma *r);
+/* A piece to send from, or to read into: 0, -EAGAIN while all are in use, -errno. */
+int rm_rdma_stage_out(rm_rdma *r, uint8_t **at);
+int rm_rdma_stage_in(rm_rdma *r, uint8_t **at);
+/* The channel is silent: what is not in use may go. */
+void rm_rdma_rest_out(rm_rdma *r);
+void rm_rdma_rest_in(rm_rdma *r);
+void rm_rdma_free_stages(rm_rdma *r);
+
 /* rdma_memory.c */
 int rm_rdma_memory(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
 /* The registered range that holds all n bytes, for one message more; NULL: there is none. */
@@ -148,6 +168,8 @@ void rm_rdma_forget_memory(rm_rdma *r);
 bool rm_rdma_find_port(rm_rdma *r, rm_carrying *c);
 
 /* rdma_setup.c */
+/* Fresh memory; NULL: there is none. */
+uint8_t *rm_rdma_map(size_t bytes);
 void rm_rdma_free(rm_link *link, bool forked);
 
 #endif

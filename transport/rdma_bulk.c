@@ -36,25 +36,14 @@ static void out_boxed(rm_rdma *r, const rm_parcel *parcel) {
   rm_rdma_add_notice(r, 0);
 }
 
-/* A piece of staging that the peer has read what it held before; NULL: it has
- * not. */
-static uint8_t *take_stage(rm_rdma *r) {
-  uint32_t i = r->out.staged % RM_RDMA_STAGE;
-  if (r->out.staged >= RM_RDMA_STAGE &&
-      (int32_t)(rm_load(&r->peer_fetched) - r->out.stage_until[i]) < 0)
-    return NULL;
-  r->out.stage_until[i] = r->out.announced + 1;
-  r->out.staged++;
-  return r->stage_out + (size_t)i * RM_BULK_MAX;
-}
-
 static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
   const void *at = parcel->bytes;
   if (r->out.announced - rm_load(&r->peer_fetched) >= RM_RDMA_LENT) return -EAGAIN;
   rm_region *region = rm_rdma_use(r, at, parcel->n, false);
   if (!region) {
-    uint8_t *stage = take_stage(r);
-    if (!stage) return -EAGAIN;
+    uint8_t *stage;
+    int error = rm_rdma_stage_out(r, &stage);
+    if (error) return error;
     memcpy(stage, at, parcel->n);
     at = stage;
   }
@@ -67,7 +56,7 @@ static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
   notice->n = (uint32_t)parcel->n;
   notice->tag = parcel->tag;
   notice->at = (uintptr_t)at;
-  notice->key = region ? region->mr->rkey : r->own_mr->rkey;
+  notice->key = region ? region->mr->rkey : r->out.stage.mr->rkey;
   notice->flags = region ? 0 : RM_NOTICE_PROMPT;
   rm_rdma_add_notice(r, 0);
   return 0;
@@ -111,22 +100,19 @@ void rm_rdma_post_reads(rm_rdma *r) {
   if (rm_post_send(r->bulk_qp, r->in.read_wr)) rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
 }
 
-static uint8_t *stage_for(rm_rdma *r) {
-  if (r->in.staged - r->in.staged_done == RM_RDMA_STAGE) return NULL;
-  return r->stage_in + (size_t)(r->in.staged++ % RM_RDMA_STAGE) * RM_BULK_MAX;
-}
-
-/* 1 or 0. */
-static int start_read(rm_rdma *r, const rm_notice *notice) {
+/* 1, 0 or -1. */
+static int start_read(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   rm_region *region = rm_rdma_use(r, r->in.where, notice->n, true);
-  uint8_t *stage = region ? NULL : stage_for(r);
-  if (!region && !stage) return 0;
+  uint8_t *stage = NULL;
+  int error = region ? 0 : rm_rdma_stage_in(r, &stage);
+  if (error == -EAGAIN) return 0;
+  if (error) return rm_fail_link(ch, error), -1;
   rm_count(region ? &r->base.bulk_direct : &r->base.bulk_copied, notice->n);
   r->in.reads[r->reads_posted % RM_RDMA_READS] =
       (rm_rdma_read){r->in.where, notice->n, stage, region, notice->flags & RM_NOTICE_PROMPT};
   r->in.begun = false;
-  add_read(r, notice, region ? r->in.where : stage, region ? region->mr->lkey : r->own_mr->lkey,
-           stage);
+  add_read(r, notice, region ? r->in.where : stage,
+           region ? region->mr->lkey : r->in.stage.mr->lkey, stage);
   return 1;
 }
 
@@ -137,7 +123,7 @@ static int in_announced(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   if (r->reads_posted - r->reads_landed >= most) return 0;
   if (!r->in.begun && !rm_in_bulk(ch, notice->tag, notice->n, &r->in.where)) return -1;
   r->in.begun = true;
-  return start_read(r, notice);
+  return start_read(r, ch, notice);
 }
 
 /* The sender is told when it waits to hear it, at the end, and now and then. */
@@ -155,7 +141,7 @@ long rm_rdma_land(rm_rdma *r, rm_channel *ch) {
     rm_rdma_read *read = &r->in.reads[landed++ % RM_RDMA_READS];
     if (read->staged) {
       memcpy(read->where, read->staged, read->n);
-      r->in.staged_done++;
+      r->in.stage_done++;
     }
     rm_rdma_used(read->region);
     rm_store_ordered(&r->fetched, r->fetched + 1);

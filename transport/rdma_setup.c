@@ -16,7 +16,7 @@
 /* ---- memory: one mapping that only this side writes, one that the peer writes
  */
 
-static uint8_t *map(size_t bytes) {
+uint8_t *rm_rdma_map(size_t bytes) {
   void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return at == MAP_FAILED ? NULL : at;
 }
@@ -25,28 +25,25 @@ static uint8_t *map(size_t bytes) {
  * sent from there. */
 static bool make_memory(rm_rdma *r, rm_carrying *c) {
   const rm_rdma_end *m = &r->mine;
-  size_t stage = (size_t)RM_RDMA_STAGE * RM_BULK_MAX;
   size_t box = (rm_box_bytes(m->receives, m->window, m->box_slot) + 4095) & ~(size_t)4095;
-  r->own_bytes = m->ring_bytes + box + 2 * stage;
-  r->peer_bytes = m->ring_bytes + box;
-  uint8_t *own = map(r->own_bytes), *peer = map(r->peer_bytes);
+  r->own_bytes = r->peer_bytes = m->ring_bytes + box;
+  uint8_t *own = rm_rdma_map(r->own_bytes), *peer = rm_rdma_map(r->peer_bytes);
   r->base.send_ring = own;
+  r->base.ring_bytes = m->ring_bytes;
   r->landing = peer;
   if (!own || !peer) return rm_carrying_failed(c, "out of memory");
   r->box_out = own + m->ring_bytes;
-  r->stage_out = r->box_out + box;
-  r->stage_in = r->stage_out + stage;
   r->box_in = peer + m->ring_bytes;
-  r->own_mr =
-      r->verbs->reg_mr(r->pd, own, r->own_bytes, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ);
+  r->own_mr = r->verbs->reg_mr(r->pd, own, r->own_bytes, 0);
   if (r->own_mr)
     r->peer_mr = r->verbs->reg_mr(r->pd, peer, r->peer_bytes,
                                   IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-  if (r->peer_mr) return true;
+  int error = r->peer_mr ? rm_rdma_make_stages(r) : -errno;
+  if (!error) return true;
   return rm_carrying_failed(c,
-                            "%zu KiB of memory could not be locked: %s; raise "
+                            "memory for rings and staging could not be locked: %s; raise "
                             "the limit (ulimit -l, or LimitMEMLOCK)",
-                            (r->own_bytes + r->peer_bytes) >> 10, strerror(errno));
+                            strerror(-error));
 }
 
 /* ---- queue pairs */
@@ -74,7 +71,7 @@ static struct ibv_qp *make_pair(rm_rdma *r, struct ibv_cq *sends, uint32_t depth
 
 static bool make_queues(rm_rdma *r) {
   const rm_verbs *v = r->verbs;
-  r->depth = 2 * RM_RDMA_RECEIVES + RM_RDMA_SIGNAL + RM_RDMA_WRS;
+  r->depth = RM_RDMA_DEPTH;
   r->inline_max = RM_RDMA_INLINE;
   uint32_t none = 0;
   if (!(r->pd = v->alloc_pd(r->context)) || !(r->events = v->create_comp_channel(r->context)))
@@ -137,7 +134,8 @@ static bool connect_pairs(rm_rdma *r, rm_carrying *c) {
 
 static void set_terms(rm_rdma *r, const rm_carrying *c) {
   rm_rdma_end *m = &r->mine;
-  m->ring_bytes = c->terms.ring_bytes ? c->terms.ring_bytes : RM_RING_BYTES;
+  m->ring_bytes = c->terms.ring_bytes ? c->terms.ring_bytes : RM_RDMA_RING_BYTES;
+  if (m->ring_bytes > RM_RDMA_RING_BYTES) m->ring_bytes = RM_RDMA_RING_BYTES;
   m->window = c->terms.bulk_window ? c->terms.bulk_window : RM_BULK_WINDOW;
   m->receives = RM_RDMA_RECEIVES;
   m->box_slot = RM_RDMA_BOX_SLOT;
@@ -262,6 +260,7 @@ static void free_device(rm_rdma *r) {
   if (r->in_cq) v->destroy_cq(r->in_cq);
   if (r->out_cq) v->destroy_cq(r->out_cq);
   if (r->events) v->destroy_comp_channel(r->events);
+  rm_rdma_free_stages(r);
   if (r->own_mr) v->dereg_mr(r->own_mr);
   if (r->peer_mr) v->dereg_mr(r->peer_mr);
   rm_rdma_forget_memory(r);

@@ -79,19 +79,25 @@
 /* How long what a dead connection still holds is waited for, when sending over it has failed. */
 #define RM_READ_OUT_MS 1000u
 
-/* rdma: receives posted for the peer's immediates, and how many are posted anew at once. A batch
- * takes one or two, so that the peer's flusher may be some 100 batches ahead. */
-#define RM_RDMA_RECEIVES 256u
-#define RM_RDMA_REPOST 32u
+/* rdma: a ring is registered, so all of it is locked; two of them, for each session. Room for 4,000
+ * plain calls: a driver lets a program post some 1,000 before it waits. */
+#define RM_RDMA_RING_BYTES (256u << 10)
+/* Receives posted for the peer's immediates, and how many are posted anew at once. A batch
+ * takes one or two, so that the peer's flusher may be some 50 batches ahead. */
+#define RM_RDMA_RECEIVES 128u
+#define RM_RDMA_REPOST 16u
 /* Receives that only credit may use: without, two sides that have used up all could not say so. */
 #define RM_RDMA_RESERVE 2u
+/* Work requests under way on the ring pair: nearly one for each receive. Devices hold powers of two
+ * less one or two; each takes half a KiB. */
+#define RM_RDMA_DEPTH 126u
 /* One send in so many work requests asks for a completion. */
 #define RM_RDMA_SIGNAL 64u
 /* Bytes that travel inside a work request: a call and its header, or a notice. */
 #define RM_RDMA_INLINE 192u
 /* Bulk messages up to this size are written into the peer's box and copied there: reading them
  * would cost a round trip more. Beyond, the copy is dearer. */
-#define RM_RDMA_BOX_SLOT (8u << 10)
+#define RM_RDMA_BOX_SLOT (2u << 10)
 /* Bulk messages read from the peer at a time; devices allow 16. */
 #define RM_RDMA_READS 16u
 /* Messages that were read before their sender is told, if more are under way and it does not wait.

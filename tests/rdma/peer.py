@@ -17,7 +17,7 @@ from tests.rdma import wire
 from tests.rdma.verbs import PORT, Address, End, V, immediate
 from tests.rdma.wire import Brief, EndBlob, Notice
 
-RING, RECEIVES, SLOT, WINDOW, READS = 1 << 16, 256, 8 << 10, 16, 16
+RING, RECEIVES, SLOT, WINDOW, READS = 1 << 16, 128, 2 << 10, 16, 16
 OWN_BYTES = 4 << 20  # memory that messages are sent from
 SOLICITED = V.IBV_SEND_SIGNALED | V.IBV_SEND_SOLICITED
 RECORD = struct.Struct("<HHIIHH")

@@ -28,9 +28,9 @@ pytestmark = pytest.mark.timeout(60)
 
 def test_close_sends_what_is_unsent_first(pair: Pair) -> None:
     client, engine = pair()
-    client.post_many(64, bytes(1000), 3000)
+    client.post_many(64, bytes(1000), 250)  # as many as a ring holds, even one in registered memory
     client.close(5000)
-    assert engine.skip(3000, 5000) == 3000
+    assert engine.skip(250, 5000) == 250
     with pytest.raises(ch.ChannelError) as caught:
         engine.next(5000)
     assert caught.value.code == ch.EPEER

@@ -17,10 +17,15 @@ pytestmark = pytest.mark.timeout(60)
 def test_records_arrive_in_order_and_whole(pair: Pair) -> None:
     client, engine = pair()
     payloads = [os.urandom(random.Random(i).randrange(0, 200)) for i in range(5000)]
-    for i, payload in enumerate(payloads):
-        client.post(100 + i % 7, payload, ctx=i % 5, thread=i % 3, flags=2)
+
+    def post_all() -> None:
+        for i, payload in enumerate(payloads):
+            client.post(100 + i % 7, payload, ctx=i % 5, thread=i % 3, flags=2)
+
+    sender = in_thread(post_all)
     for i, payload in enumerate(payloads):
         assert engine.next(5000) == (100 + i % 7, 2, i + 1, i % 5, i % 3, payload)
+    sender.join(5)
     client.close()
     engine.close()
 
@@ -139,8 +144,9 @@ def test_many_senders_keep_each_ones_order(pair: Pair) -> None:
 
 def test_batches_grow_with_load_and_credits_ride_along(pair: Pair) -> None:
     client, engine = pair()
-    client.post_many(64, bytes(48), 20000)
+    sender = in_thread(client.post_many, 64, bytes(48), 20000)
     assert engine.skip(20000, 5000) == 20000
+    sender.join(5)
     assert client.stats["sends"] < 5000
     before = engine.stats["sends"]
     echo = in_thread(engine.echo)

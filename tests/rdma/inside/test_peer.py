@@ -17,7 +17,7 @@ import pytest
 
 from remora.transport._channel import EPEER, EPROTO, ESILENT, Carrying, Channel, ChannelError
 from tests.rdma import wire
-from tests.rdma.peer import RECEIVES, RING, WINDOW, Peer
+from tests.rdma.peer import RECEIVES, RING, SLOT, WINDOW, Peer
 from tests.rdma.verbs import V
 from tests.rdma.wire import Brief, EndBlob, Notice
 
@@ -207,8 +207,8 @@ def test_no_more_immediates_are_under_way_than_there_are_receives(client: Sessio
         (0, "in the notice"),
         (128, "in the notice"),
         (129, "boxed"),
-        (8192, "boxed"),
-        (8193, "read"),
+        (SLOT, "boxed"),
+        (SLOT + 1, "read"),
         (1 << 20, "read"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_bulk_message_reaches_the_peer(client: Session, size: int, how: str, t
     sent.result(10)
 
 
-@pytest.mark.parametrize("size", [0, 128, 129, 8192, 8193, 1 << 20])
+@pytest.mark.parametrize("size", [0, 128, 129, SLOT, SLOT + 1, 1 << 20])
 @pytest.mark.parametrize("tag", [0, 7])
 def test_a_bulk_message_comes_from_the_peer(server: Session, size: int, tag: int) -> None:
     data = os.urandom(size)
@@ -230,7 +230,7 @@ def test_a_bulk_message_comes_from_the_peer(server: Session, size: int, tag: int
     server.peer.send_record(99)
     assert server.channel.next(5000)[0] == 99
     assert server.channel.bulk_messages() == [(tag, data)]
-    if size > 8192:
+    if size > SLOT:
         server.peer.until(lambda: server.peer.their_fetched == 1)
 
 
@@ -339,7 +339,7 @@ def test_more_records_than_there_is_credit_for_end_the_channel(server: Session) 
         (Notice(wire.CREDIT, bulk=(1, 0)), ""),
         (Notice(wire.RECORDS, n=12), ""),
         (Notice(wire.RECORDS, n=1 << 30), ""),
-        (Notice(wire.BOXED, n=8193, tag=1), "boxed message of 8193"),
+        (Notice(wire.BOXED, n=SLOT + 1, tag=1), f"boxed message of {SLOT + 1}"),
         (Notice(wire.READ, n=16, tag=1), "announcement of 16"),
         (Notice(wire.READ, n=(1 << 20) + 1, tag=1), ""),
         (Notice(wire.NOTE, note=9), "note of kind 9"),

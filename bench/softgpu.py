@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "engine" / "softgpu" / "lib" / "libcuda.so.1"
 N = 4 << 20
 SIDE = 512
+WARM_UP = 5  # the first launch compiles; new threads find their processors
 ROUNDS = 15
 
 
@@ -65,14 +66,15 @@ class Device:
         return launch
 
 
-def median_ms(work: Callable[[], object]) -> float:
-    """The median time of some runs."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+def median_ms(*works: Callable[[], object]) -> list[float]:
+    """The median times of some, run in turn so that all have the same share of the machine's other work."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(WARM_UP + ROUNDS):
+        for work, took in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            took.append(time.perf_counter() - start)
+    return [1000 * statistics.median(took[WARM_UP:]) for took in times]
 
 
 def compile_ms() -> float:
@@ -105,12 +107,13 @@ def report(device: Device) -> None:
     ]
     for name, data, blocks, numpy in cases:
         device.fill(data)
-        ours, theirs = median_ms(device.launcher(name, (blocks, 1), (256, 1), N)), median_ms(numpy)
+        ours, theirs = median_ms(device.launcher(name, (blocks, 1), (256, 1), N), numpy)
         print(f"{name}, {blocks} blocks: {ours:.2f} ms, NumPy {theirs:.2f} ms, ratio {ours / theirs:.2f}")
     device.fill(singles)
-    took = median_ms(device.launcher("matmul", (SIDE // 16, SIDE // 16), (16, 16), SIDE))
+    (took,) = median_ms(device.launcher("matmul", (SIDE // 16, SIDE // 16), (16, 16), SIDE))
     print(f"matmul {SIDE}^3 in 16x16 tiles: {took:.1f} ms, {2 * SIDE**3 / took / 1e6:.1f} GFLOP/s")
-    print(f"empty launch and wait: {1000 * median_ms(device.launcher('nothing', (1, 1), (1, 1), 0)):.0f} us")
+    (empty,) = median_ms(device.launcher("nothing", (1, 1), (1, 1), 0))
+    print(f"empty launch and wait: {1000 * empty:.0f} us")
     print(f"compiling: {compile_ms():.2f} ms for each PTX instruction")
 
 

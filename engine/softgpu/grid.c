@@ -5,12 +5,12 @@
    a published grid of a higher priority has blocks to start: those come first. */
 #include "grid.h"
 #include "blocks.h"
+#include "claim.h"
 #include "fault.h"
 #include "thread.h"
 #include <fenv.h>
 #include <sched.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { PUBLISH_AFTER_NS = 20000 };
 
@@ -25,12 +25,6 @@ enum { URGENCIES = 6 };
 static _Atomic int published[URGENCIES]; /* grids in the pool, by -priority */
 
 static __thread uint32_t worker_number; /* 0: a queue's thread; the pool's count from 1 */
-
-static int64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* ---- parked blocks */
 
@@ -57,20 +51,19 @@ static sg_block *unpark(sg_grid *g) {
 
 typedef struct share {
   sg_grid *grid;
+  sg_claim claim;
   sg_block *block; /* in hand: given back after a fault */
   int64_t start;
   uint32_t done; /* blocks */
   bool starts;   /* takes only blocks that were not started */
 } share;
 
-static bool more_to_start(const sg_grid *g) { return g->next < g->block_count; }
-
 /* The published grid of the highest priority, above this one, that has blocks to start. Lock held.
  */
 static sg_grid *above(int priority) {
   sg_grid *best = NULL;
   for (sg_grid *g = pool.first; g; g = g->pool_next)
-    if (g->priority < (best ? best->priority : priority) && !g->error && more_to_start(g)) best = g;
+    if (g->priority < (best ? best->priority : priority) && !g->error && sg_claim_left(g)) best = g;
   return best;
 }
 
@@ -88,47 +81,65 @@ static bool outranked(const sg_grid *g) {
   return is;
 }
 
-/* The next block that was not started, else one that was parked. */
-static sg_block *next_block(share *s) {
+/* Whether this thread should go on with blocks of its grid. */
+static bool goes_on(share *s) {
   sg_grid *g = s->grid;
-  if (g->error || outranked(g)) return NULL;
-  uint64_t number = more_to_start(g) ? g->next++ : g->block_count;
-  if (number >= g->block_count) return s->starts ? NULL : unpark(g);
-  sg_block *b = sg_block_take(g);
+  return !g->error && !(outranked(g) && sg_claim_return(g, &s->claim));
+}
+
+static void give_block(share *s) {
+  if (s->block) sg_block_give(s->block);
+  s->block = NULL;
+}
+
+static sg_block *take_block(share *s) {
+  sg_block *b = sg_block_take(s->grid);
   if (!b) sg_fault_leave(CUDA_ERROR_OUT_OF_MEMORY);
   b->abi.smid = worker_number % b->abi.nsmid;
+  return b;
+}
+
+/* The next block that was not started, else one that was parked. */
+static sg_block *next_block(share *s) {
+  uint64_t number;
+  if (!goes_on(s)) return NULL;
+  if (!sg_claim_next(s->grid, &s->claim, &number)) return s->starts ? NULL : unpark(s->grid);
+  sg_block *b = take_block(s);
   sg_block_set(b, number);
   return b;
 }
 
 static void block_done(share *s) {
   sg_grid *g = s->grid;
-  sg_block_give(s->block);
   s->done++;
-  if (worker_number) return;
-  if (!g->in_pool && more_to_start(g) && now_ns() - s->start > PUBLISH_AFTER_NS) sg_grid_publish(g);
+  if (worker_number || g->in_pool || !sg_claim_left(g)) return;
+  if (sg_now_ns() - s->start > PUBLISH_AFTER_NS) sg_grid_publish(g);
 }
 
 /* Loop mode: nothing suspends, so that one sg_block serves all. */
 static void run_loop(share *s) {
-  sg_grid *g = s->grid;
-  rm_block_entry entry = (rm_block_entry)g->entry;
-  while ((s->block = next_block(s))) {
+  rm_block_entry entry = (rm_block_entry)s->grid->entry;
+  s->block = take_block(s);
+  for (uint64_t number; goes_on(s) && sg_claim_next(s->grid, &s->claim, &number);) {
+    sg_block_set(s->block, number);
     entry(&s->block->abi);
     block_done(s);
   }
+  give_block(s);
 }
 
 static void run_coroutines(share *s) {
   sg_grid *g = s->grid;
   while ((s->block = next_block(s))) {
     if (sg_block_run(s->block) == SG_BLOCK_DONE) {
+      give_block(s);
       block_done(s);
       continue;
     }
     if (g->block_count > 1) sg_grid_publish(g);
-    if (!more_to_start(g)) sched_yield();
+    if (!sg_claim_left(g)) sched_yield();
     park(g, s->block);
+    s->block = NULL;
   }
 }
 
@@ -142,12 +153,12 @@ static void share_body(void *argument) {
 }
 
 static void remember(const share *s) {
-  int64_t ns = (now_ns() - s->start) / s->done;
+  int64_t ns = (sg_now_ns() - s->start) / s->done;
   *s->grid->block_ns = ns < 1 ? 1 : ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
 }
 
 static void run_share(sg_grid *g, bool starts) {
-  share s = {.grid = g, .starts = starts, .start = g->block_count > 1 ? now_ns() : 0};
+  share s = {.grid = g, .starts = starts, .start = g->block_count > 1 ? sg_now_ns() : 0};
   fenv_t before;
   fegetenv(&before);
   CUresult r = sg_fault_guard(share_body, &s);
@@ -156,12 +167,12 @@ static void run_share(sg_grid *g, bool starts) {
   if (r == CUDA_SUCCESS) return;
   int none = 0;
   __atomic_compare_exchange_n(&g->error, &none, (int)r, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-  if (s.block) sg_block_give(s.block);
+  give_block(&s);
 }
 
 /* ---- the pool */
 
-static bool has_work(const sg_grid *g) { return !g->error && (more_to_start(g) || g->parked); }
+static bool has_work(const sg_grid *g) { return !g->error && (sg_claim_left(g) || g->parked); }
 
 static sg_grid *find_work(void) {
   sg_grid *best = NULL;
@@ -244,9 +255,9 @@ static bool worth_sharing(const sg_grid *g) {
 CUresult sg_grid_run(sg_grid *g) {
   static _Atomic uint32_t ids;
   g->id = ids++;
-  g->next = 0;
   g->error = 0;
   g->block_count = (uint64_t)g->blocks[0] * g->blocks[1] * g->blocks[2];
+  sg_claim_start(g);
   pthread_mutex_init(&g->lock, NULL);
   sg_fault_prepare_thread();
   if (worth_sharing(g)) sg_grid_publish(g);

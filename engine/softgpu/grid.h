@@ -1,4 +1,4 @@
-/* A grid: one kernel launch while it runs. Blocks are handed out in order to the queue's thread
+/* A grid: one kernel launch while it runs. Blocks are handed out (claim.h) to the queue's thread
    and, when the grid turns out to be worth it, to the pool's. */
 #ifndef SG_GRID_H
 #define SG_GRID_H
@@ -18,10 +18,11 @@ typedef struct sg_grid {
   const uint8_t *params; /* aligned to 16 */
   uint32_t envreg[32];
   uint64_t block_count;
-  _Atomic uint64_t next; /* block to start */
-  _Atomic int error;     /* CUresult of the first fault */
+  _Atomic uint64_t left; /* blocks that nobody has taken; claim.c's, as what follows */
+  uint64_t next, returned, returned_end;
+  _Atomic int error; /* CUresult of the first fault */
   _Atomic bool printed;
-  pthread_mutex_t lock;    /* guards parked */
+  pthread_mutex_t lock;    /* guards parked, and claim.c's */
   struct sg_block *parked; /* blocks that spin, waiting for their turn, oldest first */
   struct sg_block *parked_last;
   bool in_pool; /* the pool's lock guards what follows */

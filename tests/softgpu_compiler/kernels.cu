@@ -352,3 +352,11 @@ K tensor_tile(const __half *a, const __half *b, float *c) {
                : "r"(f[0]), "r"(f[1]), "r"(f[2]), "r"(f[3]), "r"(g[0]), "r"(g[1]));
   for (int i = 0; i < 4; i++) c[((lane >> 2) + 8 * (i >> 1)) * 8 + (lane & 3) * 2 + (i & 1)] = d[i];
 }
+
+// Blocks of very different lengths.
+K uneven(const int *rounds, int *runs, float *sink) {
+  float x = 1;
+  for (int i = 0; i < rounds[blockIdx.x]; i++) x = x * 0.999f + 0.5f;
+  sink[blockIdx.x] = x;
+  atomicAdd(&runs[blockIdx.x], 1);
+}

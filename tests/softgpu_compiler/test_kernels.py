@@ -42,6 +42,14 @@ def test_grid_stride(kernels: Module) -> None:
     assert np.allclose(y, want, rtol=1e-15)
 
 
+def test_every_block_runs_once(kernels: Module) -> None:
+    """Threads take blocks in ranges, and give back what is left of one that lasts too long."""
+    rounds, runs, sink = integers(0, 3, 20000), zeros(20000), zeros(20000, "f4")
+    rounds[5000::700] = 1 << 20
+    kernels.launch("uneven", len(rounds), 1, rounds, runs, sink)
+    assert (runs == 1).all()
+
+
 def test_reduce_shared(kernels: Module) -> None:
     x, out = uniform(), zeros(BLOCKS, "f4")
     kernels.launch("reduce_shared", BLOCKS, 256, x, out, I32(N), shared=1024)

@@ -16,6 +16,7 @@ from tests.engine.peer import greeting
 from tests.programs import harness
 
 pytestmark = pytest.mark.timeout(120)
+SHARE_MIB = 64  # so that a session may begin while the one before ends
 ASK = [sys.executable, "-c", "import ctypes; print(ctypes.CDLL('libcuda.so.1').cuInit(0))"]
 
 
@@ -80,7 +81,8 @@ class Session:
     """A client that says hello with these carriers."""
 
     def __init__(self, server: harness.Server, carriers: list[hello.Carrier]) -> None:
-        self.lease = control.request_lease(server.address, token=server.token_file.read_text())
+        token = server.token_file.read_text()
+        self.lease = control.request_lease(server.address, token, mem_mib=SHARE_MIB)
         said = greeting(self.lease.ticket, va_base=0x3F0000000000, va_bytes=1 << 36, carriers=carriers)
         self.connection, answer = hello.request(server.address, said, 30)
         assert isinstance(answer, hello.Grant), answer

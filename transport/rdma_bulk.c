@@ -129,7 +129,8 @@ static int in_announced(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
 /* The sender is told when it waits to hear it, at the end, and now and then. */
 static bool worth_telling(rm_rdma *r, bool prompt) {
   uint32_t untold = r->fetched - rm_load(&r->out.told_fetched);
-  return prompt || r->reads_posted == r->reads_landed || untold >= RM_RDMA_TELL;
+  bool last = prompt || r->reads_posted == r->reads_landed;
+  return untold >= (last ? 1 : RM_RDMA_TELL);
 }
 
 long rm_rdma_land(rm_rdma *r, rm_channel *ch) {

@@ -3,7 +3,8 @@
  * silent for a while: a session that is idle, or whose memory is all registered, locks none. Where
  * the process may lock only so much they are registered at the start and stay, since the program's
  * own pinned memory may take all the rest. Their addresses are taken at the start in any case: a
- * program that maps memory anew where it was finds nothing in between. Must not know: what the messages are. */
+ * program that maps memory anew where it was finds nothing in between.
+ * Must not know: what the messages are. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -308,10 +308,11 @@ static int wait_returned(rm_channel *ch, uint64_t lent) {
   if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
   rm_drain(ch, true);
   uint64_t end = rm_now_us() + ch->spin_us;
+  unsigned looks = 0;
   do {
     rm_poll(ch);
     if (!returned(ch, lent)) sched_yield();
-  } while (!returned(ch, lent) && rm_now_us() < end);
+  } while (!returned(ch, lent) && (++looks % RM_SPIN_LOOKS || rm_now_us() < end));
   while (!returned(ch, lent)) {
     uint32_t turn = rm_load_ordered(&ch->credit_turn);
     if (!returned(ch, lent) && rm_drain(ch, true) == 0) rm_credit_sleep(ch, turn);

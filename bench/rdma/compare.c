@@ -21,7 +21,7 @@
 
 enum { OP_NOTHING = RM_OP_FIRST_CALL, OP_SEND_BULK };
 enum { RAW_WRITE, RAW_IMM };
-enum { MEMORY = BENCH_PAIR_STREAM + (16 << 20), CHUNK = RM_BULK_MAX, SPIN_US = 5000 };
+enum { MEMORY = BENCH_PAIR_STREAM + (8 << 20), CHUNK = RM_BULK_MAX, SPIN_US = 5000 };
 
 typedef struct job {
   uint32_t kind, bytes, count;
@@ -36,6 +36,7 @@ typedef struct line { /* one channel, either end */
 static int peer; /* the other process */
 static bench_pair plain;
 static uint8_t *data; /* of copies: the plain pair's and the channels' */
+static size_t copied; /* bytes of one copy: what comes goes where the last one's went */
 static line lines[2]; /* rdma, tcp */
 static int serves;
 
@@ -65,7 +66,7 @@ static void *on_bulk(void *user, uint32_t tag, size_t n) {
   line *l = user;
   (void)tag;
   void *to = data + l->landed;
-  l->landed = (l->landed + n) % (MEMORY - BENCH_PAIR_STREAM);
+  l->landed = (l->landed + n) % copied;
   return to;
 }
 
@@ -268,6 +269,7 @@ int main(int argc, char **argv) {
              (uint32_t)bench_number(argv[4]), (uint32_t)bench_number(argv[5]),
              (uint32_t)bench_number(argv[6])};
   if (z.batches > 64 || z.copy > MEMORY - BENCH_PAIR_STREAM) bench_fail("too much");
+  copied = z.copy;
   int listener = bench_listen(&port);
   serves = fork() == 0;
   if (serves) prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -188,6 +188,14 @@ double rm_round_f64(uint32_t operation, uint32_t rounding, double a, double b, d
 float rm_round_f64_to_f32(uint32_t rounding, double value);
 float rm_round_i64_to_f32(uint32_t rounding, uint32_t is_signed, int64_t value);
 double rm_round_i64_to_f64(uint32_t rounding, uint32_t is_signed, int64_t value);
+/* Floats of 16 bits and less (narrow.c). rm_narrow rounds as above; with RM_SATFINITE, too large
+ * and infinite become the largest number. rm_widen is exact. rm_odd_i64 keeps what rounding to a
+ * narrow float has to know of an integer. */
+enum { RM_F16, RM_BF16, RM_E4M3, RM_E5M2, RM_E2M3, RM_E3M2, RM_E2M1, RM_UE8M0 };
+#define RM_SATFINITE 4u
+uint32_t rm_narrow(uint32_t format, uint32_t rounding, double value);
+double rm_widen(uint32_t format, uint32_t code);
+double rm_odd_i64(uint32_t is_signed, int64_t value);
 
 /* ---- 2. Module description and cache ------------------------------------------------------
  * One file: header, tables, bytes, strings. All places are byte offsets from the file's start,

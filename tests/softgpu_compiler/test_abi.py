@@ -37,6 +37,7 @@ def checks() -> list[str]:
     found += [f"RM_THREAD_{n.upper()} == {v}" for n, v in abi.STATE.items()]
     found += [f"RM_WARP_{SHUFFLES.get(n, n.upper())} == {v}" for n, v in abi.WARP.items()]
     found += [f"RM_BAR_{n.upper()} == {v}" for n, v in abi.BARRIER.items()]
+    found += [f"RM_{n.upper()} == {v}" for n, v in abi.NARROW.items()]
     found += [
         f"RM_MMA_{shape.translate(str.maketrans('', '', 'mnk'))}_{a.upper()}_{t.upper()} == {v}"
         for (shape, a, t), v in abi.MMA.items()
@@ -48,7 +49,8 @@ def checks() -> list[str]:
         "RM_MODE_CORO": abi.MODE_CORO, "RM_SERVICE_NEED_IMAGE": abi.SERVICE_NEED_IMAGE,
         "RM_UNIT_FUNCTIONS": abi.UNIT_FUNCTIONS, "RM_SERVICE_IDLE_S": abi.SERVICE_IDLE_S,
         "RM_MODULE_FUNCTIONS": abi.MODULE_FUNCTIONS, "RM_KERNEL_GRID_SYNC": abi.KERNEL_GRID_SYNC,
-        "RM_SERVICE_MAX_IMAGE": abi.SERVICE_MAX_IMAGE, "RM_SPACE_CONST": abi.SPACE["const"],
+        "RM_SATFINITE": abi.SATFINITE, "RM_SERVICE_MAX_IMAGE": abi.SERVICE_MAX_IMAGE,
+        "RM_SPACE_CONST": abi.SPACE["const"],
     }  # fmt: skip
     return found + [f"{n} == {v}ull" for n, v in names.items()]
 

@@ -38,6 +38,10 @@ MMA = {
     ("m16n8k16", "f32", "bf16"): 3, ("m16n8k4", "f32", "tf32"): 4, ("m16n8k8", "f32", "bf16"): 5,
 }  # fmt: skip
 
+#: Floats of 16 bits and less, for rm_narrow and rm_widen.
+NARROW = {"f16": 0, "bf16": 1, "e4m3": 2, "e5m2": 3, "e2m3": 4, "e3m2": 5, "e2m1": 6, "ue8m0": 7}
+SATFINITE = 4
+
 DESC_MAGIC = 0x444D4D52
 DESC_NONE = 0xFFFFFFFFFFFFFFFF
 DESC = struct.Struct("<IIQ3I5I8Q")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from remora.engine.softgpu.compiler.errors import UnsupportedError
-from remora.engine.softgpu.compiler.opcodes import floats
+from remora.engine.softgpu.compiler.opcodes import floats, narrow
 from remora.engine.softgpu.compiler.registry import op
 from remora.engine.softgpu.compiler.syntax import Instr, Sym
 from remora.engine.softgpu.compiler.types import FLOAT, SUFFIX, bits, int_type, is_signed, llvm_type
@@ -25,7 +25,11 @@ def cvt(f: FunctionEmitter, x: Instr) -> None:
         _pack(f, x, out)
     elif out == "tf32":
         _to_tf32(f, x)
-    elif "x2" in out + ty or out[0] == "e" or ty[0] == "e" or x.has("satfinite", "rna"):
+    elif out in narrow.TINY:
+        narrow.to_tiny(f, x, out, ty)
+    elif ty in narrow.TINY:
+        narrow.from_tiny(f, x, out, ty)
+    elif "x2" in out + ty or x.has("rna") or (x.has("satfinite") and out not in ("f16", "bf16")):
         raise UnsupportedError(f"instruction {x.op} is not supported")
     elif ty in FLOAT:
         (_float_to_float if out in FLOAT else _float_to_int)(f, x, out, ty)
@@ -36,33 +40,11 @@ def cvt(f: FunctionEmitter, x: Instr) -> None:
 def _shorten(f: FunctionEmitter, x: Instr, out: str, value: str) -> str:
     """f32 -> f16 or bf16"""
     mode = x.one_of("rn", "rz", "rm", "rp", default="rn")
-    if out == "bf16" and mode in ("rn", "rz"):
+    if x.has("satfinite") or mode in ("rm", "rp") or (out, mode) == ("f16", "rz"):
+        return narrow.shorten(f, x, out, f.emit(f"fpext float {value} to double"))
+    if out == "bf16":
         return floats.to_bf16(f, value, toward_zero=mode == "rz")
-    if out == "f16" and mode == "rn":
-        return f.emit(f"fptrunc float {value} to half")
-    if out == "f16":
-        return _half_directed(f, value, mode)
-    raise UnsupportedError(f"instruction {x.op} is not supported (.{mode})")
-
-
-def _half_directed(f: FunctionEmitter, value: str, mode: str) -> str:
-    """Round to nearest, step back if that went away from zero, then away from zero where the mode says so."""
-    near = f.emit(f"fptrunc float {value} to half")
-    size = f.call("llvm.fabs.f32", "float", ("float", value))
-    word = f.emit(f"bitcast half {near} to i16")
-    beyond = f.emit(f"fcmp ogt float {_half_size(f, word)}, {size}")
-    word = f.emit(f"sub i16 {word}, {f.resize(beyond, 1, 16)}")
-    if mode != "rz":
-        short = f.emit(f"fcmp olt float {_half_size(f, word)}, {size}")
-        side = f.emit(f"fcmp {'olt' if mode == 'rm' else 'ogt'} float {value}, 0.0")
-        word = f.emit(f"add i16 {word}, {f.resize(f.emit(f'and i1 {short}, {side}'), 1, 16)}")
-    return f.emit(f"bitcast i16 {word} to half")
-
-
-def _half_size(f: FunctionEmitter, word: str) -> str:
-    """|half| as a float"""
-    wide = f.emit(f"fpext half {f.emit(f'bitcast i16 {word} to half')} to float")
-    return f.call("llvm.fabs.f32", "float", ("float", wide))
+    return f.emit(f"fptrunc float {value} to half")
 
 
 def _pack(f: FunctionEmitter, x: Instr, out: str) -> None:
@@ -129,9 +111,9 @@ def _narrow(f: FunctionEmitter, x: Instr, out: str, ty: str, value: str) -> str:
         return f.emit(f"fptrunc double {value} to float")
     if out == "bf16" and ty == "f16":
         return _shorten(f, x, out, f.emit(f"fpext half {value} to float"))
-    if out == "f16" and mode == 0:
+    if out == "f16" and mode == 0 and not x.has("satfinite"):
         return f.emit(f"fptrunc double {value} to half")
-    raise UnsupportedError(f"instruction {x.op} is not supported")
+    return narrow.shorten(f, x, out, value)
 
 
 def _float_to_int(f: FunctionEmitter, x: Instr, out: str, ty: str) -> None:
@@ -163,12 +145,8 @@ def _int_to_float(f: FunctionEmitter, x: Instr, out: str, ty: str) -> None:
         wide = f.resize(value, bits(ty), 64, signed)
         arguments = (("i32", str(mode)), ("i32", str(int(signed))), ("i64", wide))
         result = f.call(f"rm_round_i64_to_{out}", llvm_type(out), *arguments)
-    elif out == "bf16":
-        if bits(ty) > 16:
-            raise UnsupportedError(f"instruction {x.op} is not supported")
-        result = _shorten(f, x, out, f.emit(f"{kind} {own} {value} to float"))
-    elif mode:
-        raise UnsupportedError(f"instruction {x.op} is not supported")
+    elif out == "bf16" or (out == "f16" and mode):
+        result = narrow.from_integer(f, x, out, ty, value)
     elif out == "f16":  # every integer that f16 can hold is exact in f64
         result = f.emit(f"fptrunc double {f.emit(f'{kind} {own} {value} to double')} to half")
     else:

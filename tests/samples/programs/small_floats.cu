@@ -1,6 +1,6 @@
 // flags: -arch=compute_120a -code=compute_120a
-// Floats of 16, 8, 6 and 4 bits: the device's conversions against those of the headers on the host, for
-// every half and for what lies between two of them.
+// Floats of 16, 8, 6 and 4 bits: the device's conversions against those of the headers on the host,
+// for every half and for what lies between two of them.
 #include "sample.h"
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -200,6 +200,12 @@ cdef class Endpoint:
 
     # ---- inside
 
+    cdef void end_now(self) noexcept:
+        """Ends the connection and its threads: nothing lands in anybody's memory any more."""
+        if self.ep != NULL and not self.forgotten:
+            with nogil:
+                rm_endpoint_quiesce(self.ep)
+
     cdef forget(self):
         """Releases descriptors, and touches nothing else: locks may be held by threads that are not here."""
         cdef Buffer buffer
@@ -356,6 +362,15 @@ cdef class Endpoint:
     cdef Transfer start(self, int kind, remote, Py_buffer *view, offset, timeout):
         cdef Transfer transfer = Transfer.__new__(Transfer)
         transfer.view, transfer.endpoint, transfer.nbytes = view, self, view.len
+        try:
+            self.begin(transfer, kind, remote, offset, timeout)
+        except BaseException:
+            transfer.let_go()
+            raise
+        return transfer
+
+    cdef begin(self, Transfer transfer, int kind, remote, offset, timeout):
+        cdef Py_buffer *view = transfer.view
         if offset < 0 or offset + view.len > remote.nbytes:
             raise ValueError(
                 f"{view.len} bytes at offset {offset} do not lie in a buffer of {remote.nbytes} bytes"
@@ -371,11 +386,9 @@ cdef class Endpoint:
             with nogil:
                 error = rm_transfer_start(self.ep, &transfer.t, rm_deadline_after(seconds))
             if error:
-                del self.under_way[id(transfer)]
                 self.fail(error, timeout)
         finally:
             self.inside -= 1
-        return transfer
 
     cdef reap(self):
         """Lets go of the memory of transfers that are over."""
@@ -436,6 +449,7 @@ cdef class Endpoint:
         return f"<Endpoint to {self.peer} over {self.transport}{', closed' if self.closing else ''}>"
 
 
+@cython.no_gc_clear  # it knows its endpoint until it goes
 cdef class Buffer:
     """Memory that a peer can reach; made by Endpoint.allocate and Endpoint.register."""
     cdef Endpoint endpoint  # None: not registered any more
@@ -466,6 +480,8 @@ cdef class Buffer:
         self.base, self.nbytes = <uint8_t *>made, nbytes
 
     def __dealloc__(self):
+        if self.endpoint is not None:  # the collector takes both, in any order
+            self.endpoint.end_now()
         self.give_back()
 
     cdef void give_back(self) noexcept:
@@ -531,6 +547,7 @@ cdef class Buffer:
         return f"<Buffer of {self.nbytes} bytes{', closed' if self.freed else ''}>"
 
 
+@cython.no_gc_clear  # it knows its endpoint until it goes
 cdef class Transfer:
     """A read or a write under way; made by Endpoint.start_read and Endpoint.start_write."""
     cdef Endpoint endpoint
@@ -542,7 +559,9 @@ cdef class Transfer:
         raise TypeError("transfers are made by Endpoint.start_read() and Endpoint.start_write()")
 
     def __dealloc__(self):
-        release(self.view)
+        if self.view != NULL:  # under way: the collector takes the endpoint too
+            self.endpoint.end_now()
+            release(self.view)
 
     cdef bint over(self):
         return self.endpoint.forgotten or rm_transfer_done(self.endpoint.ep, &self.t)

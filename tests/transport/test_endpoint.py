@@ -362,6 +362,26 @@ def test_dropped_objects_leave_nothing_behind() -> None:
     )
 
 
+COLLECTED_IN_FLIGHT = """
+import gc, numpy
+import remora.transport as rt
+for _ in range(5):
+    with rt.listen("127.0.0.1:0") as listener:
+        near = rt.connect(listener.address)
+        far = listener.accept(10)
+    remote = far.allocate(64 << 20)
+    near.start_write(remote.handle, numpy.ones(64 << 20, numpy.uint8))
+    far.register(numpy.ones(64 << 20, numpy.uint8))
+    near.start_read(remote.handle, numpy.empty(64 << 20, numpy.uint8))
+    del near, far, remote
+    gc.collect()
+"""
+
+
+def test_the_collector_frees_no_memory_that_bytes_still_land_in() -> None:
+    subprocess.run([sys.executable, "-c", COLLECTED_IN_FLIGHT], check=True, timeout=60)
+
+
 # ---- threads
 
 

@@ -18,10 +18,10 @@ _Static_assert(sizeof(rm_frame) == 16, "frame header is 16 bytes");
 
 /* Where the bytes of a bulk message lie, or that the receiver is asked where they shall go. */
 typedef struct rm_placed {
-  uint32_t turn; /* counts these frames */
-  uint32_t n;    /* bytes of the bulk message */
-  uint32_t file; /* number of a shared file; RM_PLACED_ASKS: the receiver has to name a place */
-  uint32_t reserved;
+  uint32_t turn;   /* counts these frames */
+  uint32_t n;      /* bytes of the bulk message */
+  uint32_t file;   /* number of a shared file; RM_PLACED_ASKS: the receiver has to name a place */
+  uint32_t lent;   /* 1: the receiver has mapped this place before, and isn't waited for; else 0 */
   uint64_t offset; /* in that file */
 } rm_placed;
 #define RM_PLACED_ASKS UINT32_MAX

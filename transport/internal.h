@@ -148,6 +148,11 @@ enum rm_park { RM_PARK_NONE, RM_PARK_BRIEF, RM_PARK_DEEP };
 
 static inline bool rm_ended(rm_channel *ch) { return rm_load(&ch->error) != 0; }
 
+/* The peer shares this thread's processor: looking again is in vain while it does not run. */
+static inline bool rm_beside(rm_channel *ch) {
+  return ch->link->ops->beside && ch->link->ops->beside(ch->link);
+}
+
 /* futex.c */
 /* Sleeps while *word == value, up to timeout_ms (-1: no limit). May return early. */
 void rm_futex_wait(rm_word *word, uint32_t value, int timeout_ms);

@@ -105,9 +105,11 @@ static unsigned gather(rm_channel *ch, rm_parcel *parcels) {
 
 /* ---- sending, under tx.lock */
 
-/* Waits until the link takes more. Nothing goes missing: someone else reads meanwhile, or this
+/* Waits until the link takes more: as a rule so soon that no other thread is asked to read
+ * meanwhile. Nothing goes missing: someone else reads meanwhile, or this
  * thread does. */
 static void wait_writable(rm_channel *ch) {
+  if (ch->link->ops->wait(ch->link, RM_WRITABLE, RM_SOON_MS)) return;
   rm_expect(ch, 1);
   if (!rm_load(&ch->served) && rm_read_take(ch)) {
     int ready = ch->link->ops->wait(ch->link, RM_READABLE | RM_WRITABLE, (int)ch->tick_ms);
@@ -154,7 +156,7 @@ static int try_on(rm_channel *ch) {
     error = ch->link->ops->resume(ch->link);
     if (ch->link->bytes_sent != taken) end = rm_now_us() + ch->spin_us;
     taken = ch->link->bytes_sent;
-  } while (error == -EAGAIN && rm_now_us() < end && !rm_ended(ch));
+  } while (error == -EAGAIN && !rm_beside(ch) && rm_now_us() < end && !rm_ended(ch));
   return error;
 }
 
@@ -303,6 +305,16 @@ static bool returned(rm_channel *ch, uint64_t lent) {
   return rm_load_ordered(&ch->link->returned) >= lent || rm_ended(ch);
 }
 
+/* Reads for itself where nobody does: another thread would first have to be woken. */
+static void sleep_returned(rm_channel *ch, uint32_t turn) {
+  if (!rm_read_take(ch)) {
+    rm_credit_sleep(ch, turn);
+    return;
+  }
+  if (rm_load_ordered(&ch->credit_turn) == turn) rm_read_some(ch, true);
+  rm_read_leave(ch);
+}
+
 /* Looks for itself first: the answer is a round trip away. */
 static int wait_returned(rm_channel *ch, uint64_t lent) {
   if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
@@ -312,10 +324,10 @@ static int wait_returned(rm_channel *ch, uint64_t lent) {
   do {
     rm_poll(ch);
     if (!returned(ch, lent)) sched_yield();
-  } while (!returned(ch, lent) && (++looks % RM_SPIN_LOOKS || rm_now_us() < end));
+  } while (!returned(ch, lent) && !rm_beside(ch) && (++looks % RM_SPIN_LOOKS || rm_now_us() < end));
   while (!returned(ch, lent)) {
     uint32_t turn = rm_load_ordered(&ch->credit_turn);
-    if (!returned(ch, lent) && rm_drain(ch, true) == 0) rm_credit_sleep(ch, turn);
+    if (!returned(ch, lent) && rm_drain(ch, true) == 0) sleep_returned(ch, turn);
   }
   return rm_load(&ch->error);
 }

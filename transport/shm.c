@@ -51,6 +51,8 @@ static bool peer_runs_elsewhere(const rm_shm *shm) {
   return load(&shm->in->cpu) != (uint32_t)sched_getcpu();
 }
 
+static bool shm_beside(rm_link *link) { return !peer_runs_elsewhere((const rm_shm *)link); }
+
 /* ---- the stream, outwards */
 
 static size_t room(rm_shm *shm) {
@@ -82,13 +84,14 @@ static void publish(rm_shm *shm) {
 }
 
 /* Writes what fits of the frames under way; whether all went. */
-static bool push(rm_shm *shm) {
+static bool push(rm_shm *shm, bool more) {
   size_t n = 1;
   while (shm->frames.count && n) {
     n = put(shm, shm->frames.next->iov_base, shm->frames.next->iov_len);
     rm_frames_gone(&shm->frames, n);
   }
-  publish(shm);
+  shm->base.corked = more && !shm->frames.count;
+  if (!shm->base.corked) publish(shm);
   return shm->frames.count == 0;
 }
 
@@ -104,10 +107,18 @@ static void make_frame(rm_shm *shm, uint8_t kind, uint32_t tag, const void *byte
 
 /* Can this message be copied once? Then *place says where its bytes lie, or asks for a place. */
 static bool is_placed(rm_shm *shm, const rm_parcel *bulk, rm_placed *place) {
-  *place = (rm_placed){.turn = shm->turn + 1, .n = (uint32_t)bulk->n, .file = RM_PLACED_ASKS};
+  *place =
+      (rm_placed){.turn = (uint32_t)shm->turn + 1, .n = (uint32_t)bulk->n, .file = RM_PLACED_ASKS};
   if (bulk->kind != RM_PARCEL_BULK || bulk->n < RM_SHM_PLACED_LEAST) return false;
-  return rm_shm_files_find(&shm->files, bulk->bytes, bulk->n, &place->file, &place->offset) ||
-         load(&shm->out->shares);
+  if (!rm_shm_files_find(&shm->files, bulk->bytes, bulk->n, &place->file, &place->offset))
+    return load(&shm->out->shares);
+  place->lent = rm_shm_files_reached(&shm->files, place->file, place->offset, bulk->n);
+  return true;
+}
+
+static uint32_t stage_of(const rm_placed *place) {
+  if (place->file == RM_PLACED_ASKS) return STAGE_ASKED;
+  return place->lent ? STAGE_STREAM : STAGE_TAKEN;
 }
 
 /* All parcels before it go out with the message's announcement. */
@@ -117,7 +128,8 @@ static void send_placed(rm_shm *shm, const rm_parcel *parcels, unsigned count, r
   shm->turn++;
   shm->bulk = parcels[count - 1];
   shm->credit = credit;
-  shm->stage = shm->place.file == RM_PLACED_ASKS ? STAGE_ASKED : STAGE_TAKEN;
+  shm->stage = stage_of(&shm->place);
+  if (shm->place.lent) store(&shm->base.lent, shm->turn);
   all[count - 1].bytes = &shm->place;
   all[count - 1].n = sizeof shm->place;
   rm_frames_make(&shm->frames, all, count, credit);
@@ -129,18 +141,20 @@ static void go_on(rm_shm *shm) {
   uint32_t file = load(&shm->out->file), stage = shm->stage;
   uint64_t offset = load(&shm->out->offset);
   shm->stage = STAGE_STREAM;
-  if (stage == STAGE_TAKEN && file != RM_PLACED_ASKS) return;
+  if (stage == STAGE_TAKEN && file != RM_PLACED_ASKS) {
+    rm_shm_files_reach(&shm->files, shm->place.file, shm->place.offset, shm->bulk.n);
+    return;
+  }
   bool copied = stage == STAGE_ASKED && file != RM_PLACED_ASKS &&
                 rm_shm_files_copy(&shm->files, file, offset, shm->bulk.n, NULL, shm->bulk.bytes);
   make_frame(shm, RM_FRAME_LANDED, 0, copied ? NULL : shm->bulk.bytes, copied ? 0 : shm->bulk.n);
 }
 
-static bool answered(const rm_shm *shm) { return load(&shm->out->turn) == shm->turn; }
+static bool answered(const rm_shm *shm) { return load(&shm->out->turn) == (uint32_t)shm->turn; }
 
-static int shm_resume(rm_link *link) {
-  rm_shm *shm = (rm_shm *)link;
+static int go_through(rm_shm *shm, bool more) {
   while (!load(&shm->over)) {
-    if (!push(shm)) return -EAGAIN;
+    if (!push(shm, more)) return -EAGAIN;
     if (shm->stage == STAGE_STREAM) return 0;
     if (!answered(shm)) return -EAGAIN;
     go_on(shm);
@@ -148,13 +162,29 @@ static int shm_resume(rm_link *link) {
   return -EPIPE;
 }
 
+static int shm_resume(rm_link *link) { return go_through((rm_shm *)link, false); }
+
+/* What is lent needs no answer: the peer learns of a run of it at once, with what follows. */
 static int shm_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   rm_shm *shm = (rm_shm *)link;
-  if (is_placed(shm, &parcels[count - 1], &shm->place))
+  bool is_one = is_placed(shm, &parcels[count - 1], &shm->place);
+  if (is_one)
     send_placed(shm, parcels, count, credit);
   else
     rm_frames_make(&shm->frames, parcels, count, credit);
-  return shm_resume(link);
+  return go_through(shm, is_one && shm->place.lent && parcels[count - 1].more);
+}
+
+/* How many of the messages lent the peer has taken, in turns; not more than there are. */
+static uint64_t returned(const rm_shm *shm) {
+  uint64_t before = load(&shm->base.returned), most = load(&shm->base.lent) - before;
+  uint32_t more = load(&shm->out->turn) - (uint32_t)before;
+  return before + (more < most ? more : most);
+}
+
+static bool some_returned(const rm_shm *shm) {
+  uint64_t before = load(&shm->base.returned);
+  return load(&shm->base.lent) != before && returned(shm) != before;
 }
 
 /* ---- the stream, inwards */
@@ -193,11 +223,19 @@ static bool take_in(rm_shm *shm, size_t *n) {
 
 /* ---- placed bulk messages, inwards */
 
-static void answer(rm_shm *shm, uint32_t turn, uint32_t file, uint64_t offset) {
+/* Bytes that were lent: nobody waits for this answer alone. */
+static void answer(rm_shm *shm, const rm_placed *to, uint32_t file, uint64_t offset) {
   store(&shm->in->file, file);
   store(&shm->in->offset, offset);
-  store(&shm->in->turn, turn);
-  ring_if(&shm->in->writer_sleeps, shm->fds.peer_writer);
+  store(&shm->in->turn, to->turn);
+  if (!to->lent) ring_if(&shm->in->writer_sleeps, shm->fds.peer_writer);
+}
+
+/* The peer's reader learns what was taken. */
+static void tell_taken(rm_shm *shm) {
+  if (!shm->took_lent) return;
+  shm->took_lent = false;
+  ring_if(&shm->out->reader_sleeps, shm->fds.peer_reader);
 }
 
 static bool placed(rm_stream *in, const rm_placed *from, void *where) {
@@ -210,7 +248,8 @@ static bool placed(rm_stream *in, const rm_placed *from, void *where) {
   else if (!here)
     rm_shm_files_find(&shm->files, where, from->n, &file, &offset);
   if (file != RM_PLACED_ASKS) shm->placed += from->n;
-  answer(shm, from->turn, file, offset);
+  shm->took_lent |= from->lent;
+  answer(shm, from, file, offset);
   return here && file != RM_PLACED_ASKS;
 }
 
@@ -219,7 +258,7 @@ static const rm_stream_hook hook = {placed};
 /* ---- waiting */
 
 static bool readable(const rm_shm *shm) {
-  return load(&shm->in->head) != load(&shm->tail) || load(&shm->over);
+  return load(&shm->in->head) != load(&shm->tail) || load(&shm->over) || some_returned(shm);
 }
 
 static bool writable(const rm_shm *shm) {
@@ -323,12 +362,16 @@ static long shm_receive(rm_link *link, rm_channel *to, bool sleep) {
     bool over = load(&shm->over); /* before the look: what was sent until then is there */
     size_t n;
     if (!take_in(shm, &n)) return rm_in_broken(to, "a position beyond the stream"), RM_EPROTO;
+    bool news = some_returned(shm);
+    if (news) rm_in_returned(to, returned(shm));
     if (n) {
       shm->placed = 0;
       rm_stream_took(&shm->stream, to, n);
+      tell_taken(shm);
       return (long)(n + shm->placed);
     }
     if (over) return ended(shm, to);
+    if (news) return -EAGAIN; /* the caller may be the one that waits for it */
     if (comes_soon(shm)) continue;
     if (!sleep) return -EAGAIN;
     shm_wait(link, RM_READABLE, -1);
@@ -373,6 +416,7 @@ static const rm_link_ops shm_ops = {.send = shm_send,
                                     .resume = shm_resume,
                                     .receive = shm_receive,
                                     .wait = shm_wait,
+                                    .beside = shm_beside,
                                     .finish = shm_finish,
                                     .stop = shm_stop,
                                     .free = shm_free,

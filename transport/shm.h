@@ -12,6 +12,8 @@
  * lie in one says where (PLACED), and the receiver copies; to a peer that shares files it sends a
  * question (PLACED, RM_PLACED_ASKS), the receiver names the place, the sender copies there. If
  * there is no such place, or the file can't be mapped, the bytes follow in the stream (LANDED).
+ * A window that the receiver has mapped stays mapped: bytes from there are lent (link.h), the
+ * sender goes on meanwhile.
  * Must not know: records, threads. */
 #ifndef REMORA_SHM_H
 #define REMORA_SHM_H
@@ -62,8 +64,8 @@ typedef struct rm_shm_fds {
 #define RM_SHM_FILES 16u
 #define RM_SHM_WINDOW ((uint64_t)1 << 30) /* of a file, mapped at once */
 #define RM_SHM_WINDOWS 1024u
-#define RM_SHM_HUGE                                                                                \
-  ((uint64_t)2 << 20) /* where windows start; a page of this size where there is one */
+/* Windows start at a multiple of this: a huge page where there is one. */
+#define RM_SHM_HUGE ((uint64_t)2 << 20)
 
 typedef struct rm_shm_region { /* memory of this side that the peer can reach */
   uint64_t at, n, offset;
@@ -74,6 +76,8 @@ typedef struct rm_shm_file {
   int fd; /* the peer's file; -1: it has not come yet */
   uint64_t bytes, dev, ino;
   uint8_t **windows;
+  uint8_t
+      reached[RM_SHM_WINDOWS / 8]; /* bits: windows of this side's file that the peer has mapped */
 } rm_shm_file;
 
 typedef struct rm_shm_files {
@@ -93,6 +97,9 @@ int rm_shm_files_share(rm_shm_files *files, void *at, size_t n, int fd, uint64_t
 /* Where [at, at + n) lies in a shared file; false: nowhere. */
 bool rm_shm_files_find(rm_shm_files *files, const void *at, size_t n, uint32_t *file,
                        uint64_t *offset);
+/* The peer has copied from this place of a file of this side: it will be able to from then on. */
+void rm_shm_files_reach(rm_shm_files *files, uint32_t file, uint64_t offset, size_t n);
+bool rm_shm_files_reached(const rm_shm_files *files, uint32_t file, uint64_t offset, size_t n);
 /* Copies n bytes at this place of the peer's file to, or from, memory of this side. false: it can't
  * be mapped, or there is no such place. */
 bool rm_shm_files_copy(rm_shm_files *files, uint32_t file, uint64_t offset, size_t n, void *to,
@@ -112,7 +119,7 @@ typedef struct rm_shm {
   uint32_t reading, writing; /* threads of this side that sleep for the one or the other */
   RM_SHM_LINE uint64_t head, head_told; /* written, published: this side's own counts */
   uint64_t tail_seen;
-  uint32_t turn; /* of the last PLACED sent */
+  uint64_t turn; /* of the last PLACED sent */
   uint32_t stage;
   rm_frames frames;
   rm_parcel bulk; /* under way as PLACED */
@@ -120,6 +127,7 @@ typedef struct rm_shm {
   rm_placed place;
   RM_SHM_LINE uint64_t tail, tail_told;
   uint64_t placed; /* bytes taken without the stream, of this receive */
+  bool took_lent;  /* in this receive: the peer is told at its end */
   rm_channel *channel;
   rm_stream stream;
 } rm_shm;

@@ -151,6 +151,18 @@ bool rm_shm_files_find(rm_shm_files *files, const void *at, size_t n, uint32_t *
   return found;
 }
 
+void rm_shm_files_reach(rm_shm_files *files, uint32_t file, uint64_t offset, size_t n) {
+  uint64_t last = (offset + n - 1) / RM_SHM_WINDOW;
+  for (uint64_t i = offset / RM_SHM_WINDOW; i <= last && i < RM_SHM_WINDOWS; i++)
+    files->mine[file].reached[i / 8] |= (uint8_t)(1u << i % 8);
+}
+
+bool rm_shm_files_reached(const rm_shm_files *files, uint32_t file, uint64_t offset, size_t n) {
+  uint64_t i = offset / RM_SHM_WINDOW, last = (offset + n - 1) / RM_SHM_WINDOW;
+  while (i <= last && i < RM_SHM_WINDOWS && files->mine[file].reached[i / 8] >> i % 8 & 1) i++;
+  return i > last;
+}
+
 /* ---- the peer's */
 
 static int descriptor_in(struct msghdr *message) {

@@ -66,6 +66,10 @@
 /* Urgent messages queued while the socket is full. */
 #define RM_URGENT_SLOTS 64u
 
+/* A sender that waits for room waits this long before it sees to it that someone reads meanwhile.
+ */
+#define RM_SOON_MS 1
+
 /* Where no service thread reads (channels of tests and tools), a blocked sender looks this often
  * whether it has to read for itself. */
 #define RM_UNSERVED_MS 10

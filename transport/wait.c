@@ -69,11 +69,6 @@ static bool spun_enough(rm_channel *ch, uint64_t *end) {
   return now >= *end;
 }
 
-static bool beside(rm_channel *ch) {
-  const rm_link_ops *ops = ch->link->ops;
-  return ops->beside && ops->beside(ch->link);
-}
-
 /* Reads without sleeping until spin_us after something last came: then it was in vain. Yielding
  * lets a peer on this processor answer, and costs little where it has another. If it is there and
  * a yield did not let it, only sleeping does. */
@@ -84,7 +79,7 @@ static bool look_in_vain(rm_channel *ch, rm_waiter *w) {
       end = vain = 0;
       continue;
     }
-    if (vain == 1 && beside(ch)) return false;
+    if (vain == 1 && rm_beside(ch)) return false;
     sched_yield();
     if (++vain % RM_SPIN_LOOKS == 0 && spun_enough(ch, &end)) return true;
   }

@@ -180,6 +180,57 @@ BAD = {
 }
 
 
+def next_place(peer: ShmPeer) -> tuple[int, int, int]:
+    """turn, file and lent of the next PLACED frame; records before it are passed over."""
+    while True:
+        head = b"".join(peer.recv(1) for _ in range(16))
+        kind, length = head[0], struct.unpack_from("<I", head, 4)[0]
+        body = b"".join(peer.recv(1) for _ in range(length))
+        if kind == PLACED:
+            turn, _, file, lent, _ = PLACE.unpack(body)
+            return turn, file, lent
+
+
+def test_bytes_in_a_window_that_the_peer_has_mapped_are_lent() -> None:
+    """The first message waits until its bytes are taken. Later ones don't, but bulk() does."""
+    engine, peer = hostile()
+    file = File(2 * MIB)
+    engine.share(file.buffer, file.fd)
+
+    def take(turn: int) -> None:
+        peer.put(PIPES[1] + 196, "I", 0)
+        peer.put(PIPES[1] + 192, "I", turn)
+        peer.ring(2)
+        peer.ring(3)
+
+    first = in_thread(lambda: engine.post_with_bulk(1, b"", 7, [file.buffer[:MIB]]))
+    assert next_place(peer) == (1, 0, 0)
+    first.join(0.2)
+    assert first.is_alive()
+    take(1)
+    first.join(10)
+    engine.post_with_bulk(1, b"", 7, [file.buffer[i << 16 : (i + 1) << 16] for i in range(5)])
+    last = in_thread(lambda: engine.bulk(7, file.buffer[MIB:]))
+    assert [next_place(peer) for _ in range(6)] == [(turn, 0, 1) for turn in range(2, 8)]
+    take(6)
+    last.join(0.2)
+    assert last.is_alive()
+    take(7)
+    last.join(10)
+    assert not last.is_alive()
+    peer.close()
+    engine.close()
+
+
+def test_bytes_that_are_lent_from_nowhere_end_the_channel() -> None:
+    engine, peer = hostile()
+    peer.sendall(frame(PLACED, PLACE.pack(1, 100, 5, 1, 0), tag=3) + frame(RECORDS, record(64)))
+    code, why = ended(engine)
+    assert code == ch.EPROTO and why.startswith("client broke the protocol: ")
+    peer.close()
+    engine.close()
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_broken_placing_ends_the_channel(name: str) -> None:
     engine, peer = hostile()

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 DONE = 255
 FEW_ROUNDS = 3
 ANY_WAITS = """
-define internal i1 @any_waits(ptr %cuts, i64 %count, i8 %cut) nounwind {
+define internal i1 @any_waits(ptr %cuts, i64 %count, i8 %cut) nounwind noinline {
 entry:
   br label %next
 next:
-  %i = phi i64 [0, %entry], [%i1, %next]
-  %found = phi i1 [false, %entry], [%found1, %next]
+  %i = phi i64 [0, %entry], [%i1, %on]
   %at = getelementptr i8, ptr %cuts, i64 %i
   %own = load i8, ptr %at, align 1
   %here = icmp eq i8 %own, %cut
-  %found1 = or i1 %found, %here
+  br i1 %here, label %end, label %on
+on:
   %i1 = add nuw nsw i64 %i, 1
   %more = icmp ult i64 %i1, %count
   br i1 %more, label %next, label %end
 end:
-  ret i1 %found1
+  ret i1 %here
 }"""
 
 

@@ -37,6 +37,7 @@ def optimised(ir: str) -> llvm.ModuleRef:
     options = llvm.create_pipeline_tuning_options(speed_level=OPTIMISE)
     options.loop_vectorization = True
     options.slp_vectorization = True
+    options.loop_unrolling = False  # whoever made the PTX has unrolled what was worth it
     builder = llvm.create_pass_builder(machine(), options)
     builder.getModulePassManager().run(module, builder)
     return module

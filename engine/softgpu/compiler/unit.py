@@ -196,7 +196,8 @@ class Unit:
         self._define(f, f"internal void @thread({', '.join(CONTEXT)})", "alwaysinline", [])
         if self._rounds(function):
             self.mode = "rounds"
-            self.definitions.append(BLOCK_LOOP.replace("void @rm_entry", "internal void @plain"))
+            plain = BLOCK_LOOP.replace("void @rm_entry", "internal void @plain")
+            self.definitions.append(plain.replace(ATTRIBUTES, f"{ATTRIBUTES} noinline optsize"))
         else:
             self.definitions.append(BLOCK_LOOP)
 

@@ -210,8 +210,11 @@ static void lock_pump(rm_rdma *r) {
 }
 
 static void keep_completion(rm_rdma *r, const struct ibv_wc *wc) {
-  if (rm_unlikely(wc->status)) {
-    if (!rm_load(&r->failed)) rm_store_ordered(&r->failed, (uint32_t)wc->status);
+  if (rm_unlikely(wc->wr_id == RM_RDMA_LAST)) {
+    rm_store_ordered(&r->drained, 1);
+  } else if (rm_unlikely(wc->status)) {
+    bool first = !rm_load(&r->failed) && !rm_load(&r->stopping);
+    if (first) rm_store_ordered(&r->failed, (uint32_t)wc->status);
   } else if (wc->opcode & IBV_WC_RECV) {
     uint32_t at = r->in.polled % RM_RDMA_RECEIVES;
     r->in.held[at].imm = ntohl(wc->imm_data);
@@ -222,9 +225,8 @@ static void keep_completion(rm_rdma *r, const struct ibv_wc *wc) {
   }
 }
 
-/* Takes completions into `held`. Any thread. Is there something that was not
- * looked at yet? */
-static bool pump(rm_rdma *r) {
+/* Into `held`. */
+bool rm_rdma_pump(rm_rdma *r) {
   struct ibv_wc wc[16];
   lock_pump(r);
   int n = rm_poll_cq(r->in_cq, 16, wc);
@@ -365,7 +367,7 @@ static int take_next(rm_rdma *r, rm_channel *ch) {
 /* Handles what has come, in order. What can't be taken in yet holds up what
  * follows, until a read is done. */
 static long take_in(rm_rdma *r, rm_channel *ch) {
-  if (!pump(r)) return 0;
+  if (!rm_rdma_pump(r)) return 0;
   long bytes = rm_rdma_land(r, ch);
   rm_store(&r->in.seen, rm_load(&r->in.polled));
   while (bytes >= 0 && r->in.handled != r->in.seen) {
@@ -462,9 +464,9 @@ static int rdma_wait(rm_link *link, int events, int timeout_ms) {
   if (events & RM_WRITABLE && has_turn(r)) return RM_WRITABLE;
   if (!(events & RM_READABLE)) return wait_turn(r, timeout_ms);
   arm(r);
-  if (pump(r) || over(r)) return RM_READABLE;
+  if (rm_rdma_pump(r) || over(r)) return RM_READABLE;
   bool event = sleep_on(r, timeout_ms);
-  if (event || pump(r) || over(r)) return RM_READABLE;
+  if (event || rm_rdma_pump(r) || over(r)) return RM_READABLE;
   return events & RM_WRITABLE && has_turn(r) ? RM_WRITABLE : 0;
 }
 
@@ -474,7 +476,7 @@ static void rdma_finish(rm_link *link) { rm_store_ordered(&((rm_rdma *)link)->fi
 
 static void rdma_stop(rm_link *link) {
   rm_rdma *r = (rm_rdma *)link;
-  rm_store_ordered(&r->stopping, 1);
+  if (!rm_swap(&r->stopping, 1)) rm_rdma_end_reads(r);
   shutdown(r->fd, SHUT_RDWR);
   wake_senders(r);
 }

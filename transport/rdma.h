@@ -89,6 +89,7 @@ typedef struct rm_rdma {
   uint32_t armed;          /* a completion event may come; shared */
   uint32_t failed;         /* status of the first failed work request; shared */
   uint32_t gone, stopping; /* the lifeline ended; this side ended it; shared */
+  uint32_t drained;        /* the bulk pair's queue has come to its end; shared */
   uint32_t finished;       /* nothing more will be sent; shared */
   uint64_t gone_ms;        /* when */
   uint32_t taken, fetched; /* immediates and bulk messages taken in, to be told; shared */
@@ -129,6 +130,8 @@ extern const rm_link_ops rm_rdma_ops;
 void rm_rdma_retire(rm_rdma *r);
 /* Posts receives, all at first. false: the device failed. */
 bool rm_rdma_receives(rm_rdma *r, uint32_t count);
+/* Takes in completions. Any thread. Is there something that was not looked at yet? */
+bool rm_rdma_pump(rm_rdma *r);
 /* The peer is to be told what has been taken in and read. */
 void rm_rdma_tell(rm_rdma *r, rm_channel *ch);
 
@@ -136,6 +139,10 @@ void rm_rdma_tell(rm_rdma *r, rm_channel *ch);
 int rm_rdma_bulk_out(rm_rdma *r, const rm_parcel *parcel);
 /* A notice of a bulk message: 1 handled, 0 not yet, -1 the channel has ended. */
 int rm_rdma_bulk_in(rm_rdma *r, rm_channel *ch, const rm_notice *notice);
+/* wr_id of the last request of the bulk pair. */
+#define RM_RDMA_LAST UINT64_MAX
+/* No read lands any more, and the peer reads no more, when it returns. Any thread, once. */
+void rm_rdma_end_reads(rm_rdma *r);
 /* Rings for the reads that notices asked for. */
 void rm_rdma_post_reads(rm_rdma *r);
 /* Hands in what has been read: bytes; -1: the channel has ended. */

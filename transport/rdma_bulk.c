@@ -6,6 +6,7 @@
  * that is not registered passes through pieces that are. Must not know: what
  * the messages are. */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "internal.h"
@@ -98,6 +99,21 @@ void rm_rdma_post_reads(rm_rdma *r) {
   r->in.read_wr[r->in.read_count - 1].send_flags = IBV_SEND_SIGNALED;
   r->in.read_count = 0;
   if (rm_post_send(r->bulk_qp, r->in.read_wr)) rm_store_ordered(&r->failed, IBV_WC_WR_FLUSH_ERR);
+}
+
+/* A pair in the state of an error takes and sends nothing more and gives its requests back in
+ * order, this last one behind all that could still land. */
+void rm_rdma_end_reads(rm_rdma *r) {
+  struct ibv_qp_attr failed = {.qp_state = IBV_QPS_ERR};
+  struct ibv_send_wr last = {
+      .wr_id = RM_RDMA_LAST, .opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED};
+  uint64_t end_ms = rm_now_ms() + RM_RDMA_LINGER_MS;
+  if (r->verbs->modify_qp(r->bulk_qp, &failed, IBV_QP_STATE) || rm_post_send(r->bulk_qp, &last))
+    return;
+  while (!rm_load(&r->drained) && rm_now_ms() < end_ms) {
+    rm_rdma_pump(r);
+    if (!rm_load(&r->drained)) sched_yield();
+  }
 }
 
 /* 1, 0 or -1. */

@@ -82,7 +82,7 @@ static bool make_queues(rm_rdma *r) {
   if (!r->out_cq || !r->in_cq) return false;
   r->ring_qp =
       make_pair(r, r->out_cq, r->depth, RM_RDMA_RECEIVES, &r->inline_max, IBV_ACCESS_REMOTE_WRITE);
-  r->bulk_qp = make_pair(r, r->in_cq, RM_RDMA_READS, 1, &none, IBV_ACCESS_REMOTE_READ);
+  r->bulk_qp = make_pair(r, r->in_cq, RM_RDMA_READS + 1, 1, &none, IBV_ACCESS_REMOTE_READ);
   return r->ring_qp && r->bulk_qp;
 }
 

@@ -157,7 +157,15 @@ enum ibv_qp_attr_mask {
   IBV_QP_DEST_QPN = 1 << 20,
 };
 
-enum ibv_qp_state { IBV_QPS_RESET, IBV_QPS_INIT, IBV_QPS_RTR, IBV_QPS_RTS };
+enum ibv_qp_state {
+  IBV_QPS_RESET,
+  IBV_QPS_INIT,
+  IBV_QPS_RTR,
+  IBV_QPS_RTS,
+  IBV_QPS_SQD,
+  IBV_QPS_SQE,
+  IBV_QPS_ERR
+};
 
 enum ibv_access_flags {
   IBV_ACCESS_LOCAL_WRITE = 1,

@@ -79,12 +79,18 @@ class Peer:
     def blob(self) -> bytes:
         return self.mine.pack()
 
-    def greet(self, theirs: bytes) -> None:
-        """Connects both pairs to the other's, as its whole blob says."""
+    def greet(self, theirs: bytes, reads: bool = True) -> None:
+        """Connects both pairs to the other's, as its whole blob says. Without reads nothing can be read here
+        before connect_bulk."""
         t = self.theirs = EndBlob.unpack(theirs)
-        gid = gid_text(t.gid)
         mtu = min(t.mtu, self.mine.mtu)
-        self.ring.connect(Address(t.ring_qp, gid, t.ring_psn), psn=self.mine.ring_psn, mtu=mtu)
+        self.ring.connect(Address(t.ring_qp, gid_text(t.gid), t.ring_psn), psn=self.mine.ring_psn, mtu=mtu)
+        if reads:
+            self.connect_bulk()
+
+    def connect_bulk(self) -> None:
+        t, gid = self.theirs, gid_text(self.theirs.gid)
+        mtu = min(t.mtu, self.mine.mtu)
         self.bulk.connect(Address(t.bulk_qp, gid, t.bulk_psn), psn=self.mine.bulk_psn, mtu=mtu)
 
     def close(self) -> None:

@@ -43,12 +43,12 @@ def open_session() -> Iterator[Open]:
     """Makes sessions: client (Remora's end is the client's) or not; options of the channel."""
     with ExitStack() as cleanup:
 
-        def open_it(client: bool = True, **options: Any) -> Session:
+        def open_it(client: bool = True, reads: bool = True, **options: Any) -> Session:
             near, far = sockets()
             peer = cleanup.enter_context(closing(Peer()))
             cleanup.enter_context(far)
             carrying = Carrying("rdma", near.fileno(), silence_ms=options.get("silence_ms", 0), **OPTIONS)
-            (greet_as_server if client else greet_as_client)(peer, carrying)
+            (greet_as_server if client else greet_as_client)(peer, carrying, reads)
             near.detach()
             options = {"service": client, "deliver": client, "peer": "peer", **OPTIONS, **options}
             channel = Channel(carrying, **options)
@@ -77,16 +77,16 @@ def sockets() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
-def greet_as_server(peer: Peer, carrying: Carrying) -> None:
+def greet_as_server(peer: Peer, carrying: Carrying, reads: bool) -> None:
     offered = EndBlob.unpack(carrying.offer())
     assert offered.gid == peer.mine.gid, "both are on the card of the connection's own address"
-    peer.greet(carrying.accept(peer.blob()))
+    peer.greet(carrying.accept(peer.blob()), reads)
 
 
-def greet_as_client(peer: Peer, carrying: Carrying) -> None:
+def greet_as_client(peer: Peer, carrying: Carrying, reads: bool) -> None:
     port = EndBlob(peer.mine.gid, peer.mine.mtu, *[0] * 13)
     theirs = carrying.prepare(replace(port, reads=peer.mine.reads).pack())
-    peer.greet(theirs)
+    peer.greet(theirs, reads)
     carrying.connect(peer.blob())
 
 
@@ -351,6 +351,24 @@ def test_more_records_than_there_is_credit_for_end_the_channel(server: Session) 
 def test_a_notice_that_makes_no_sense_ends_the_channel(server: Session, notice: Notice, words: str) -> None:
     server.peer.send_notice(notice.pack())
     breaks(server, words)
+
+
+def test_a_notice_that_waits_is_not_looked_at_again(open_session: Open) -> None:
+    """It waits behind a message that is still being read; the peer writes its place anew, too long."""
+    session = open_session(client=False, reads=False)
+    peer, data = session.peer, os.urandom(1 << 16)
+    peer.send_bulk(7, data)
+    place = peer.theirs.notice_place(peer.count)
+    peer.send_bulk(7, b"first")
+    peer.send_record(99)
+    quiet(peer, 0.2)
+    forged = Notice(wire.BULK, n=1 << 20, tag=9, following=b"other").pack()
+    peer.own.write(forged, len(forged))
+    peer.write(len(forged), 0, place, peer.theirs.box_key)
+    assert session.channel.bulk_messages() == [], "nothing can have been read yet"
+    peer.connect_bulk()
+    assert session.channel.next(5000)[0] == 99
+    assert session.channel.bulk_messages() == [(7, data), (7, b"first")]
 
 
 def test_a_bulk_message_that_may_not_be_read_ends_the_channel(server: Session) -> None:

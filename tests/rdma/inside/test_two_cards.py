@@ -6,12 +6,16 @@ import os
 import re
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import remora.transport as rt
 from remora.transport._channel import Carrying, Channel
 from tests.programs import harness
 from tests.programs.harness import cuda_program
@@ -19,6 +23,7 @@ from tests.programs.inputs import sample
 
 NEAR, FAR = ("wire1", "10.98.0.1"), ("wire2", "10.98.0.2")
 WEATHER = ["delay", "1ms", "loss", "1%"]
+DISTANCE = 0.5  # seconds, one way
 pytestmark = pytest.mark.timeout(110)
 
 
@@ -37,13 +42,19 @@ class Wire:
         return [self.report(NEAR[0]), self.report(FAR[0])]
 
 
-@pytest.fixture
-def wire() -> Iterator[Wire]:
+@contextmanager
+def weather(*what: str) -> Iterator[Wire]:
     for card, _ in (NEAR, FAR):
-        subprocess.run(["tc", "qdisc", "add", "dev", card, "root", "netem", *WEATHER], check=True)
+        subprocess.run(["tc", "qdisc", "add", "dev", card, "root", "netem", *what], check=True)
     yield Wire()
     for card, _ in (NEAR, FAR):
         subprocess.run(["tc", "qdisc", "del", "dev", card, "root"], check=True)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    with weather(*WEATHER) as bad:
+        yield bad
 
 
 def sockets() -> tuple[socket.socket, socket.socket]:
@@ -105,3 +116,33 @@ def test_an_unmodified_program_runs_over_a_bad_wire(wire: Wire, from_near: None,
     np.testing.assert_array_equal(np.fromfile(tmp_path / "c.raw", np.float32), sample(n, 1) + sample(n, 2))
     sent, _ = map(sum, zip(*wire.both(), strict=True))
     assert sent > 3 * 4 * n // 4096, "the wire was not used"
+
+
+def break_lifeline() -> None:
+    """Ends the near side's TCP connection, whose descriptor nobody hands out."""
+    for path in Path("/proc/self/fd").iterdir():
+        if path.is_symlink() and os.readlink(path).startswith("socket:"):
+            with socket.socket(fileno=os.dup(int(path.name))) as one:
+                if one.family == socket.AF_INET and one.getsockname()[0] == NEAR[1]:
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_is_under_way_does_not_land_after_a_transfer_has_failed(from_near: None) -> None:
+    """The program may use its memory for something else then, though the peer goes on sending."""
+    with rt.listen(f"{FAR[1]}:0", transport="rdma") as listener:
+        near = rt.connect(listener.address, transport="rdma")
+        far = listener.accept(10)
+    remote, local = far.register(np.full(4 << 20, 1, np.uint8)), np.zeros(4 << 20, np.uint8)
+    near.register(local)
+    with weather("delay", f"{DISTANCE}s"):
+        # The near side asks, is told where, asks there; the answer is on its way from 3 to 4 distances.
+        threading.Timer(3.2 * DISTANCE, break_lifeline).start()
+        begun = time.monotonic()
+        with pytest.raises(rt.Disconnected):
+            near.read(remote.handle, local, timeout=30)
+        assert 3.2 * DISTANCE < time.monotonic() - begun < 4 * DISTANCE
+        assert not local.any()
+        time.sleep(3 * DISTANCE)
+        assert not local.any()
+    near.close()
+    far.close()

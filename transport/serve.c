@@ -59,20 +59,26 @@ static void serve_once(rm_channel *ch) {
   rm_read_leave(ch);
 }
 
+/* Changes with every waiter, also with one whose reply this thread read before it could lead: on a
+ * processor that it shares with the peer that is the rule. */
+static uint32_t waiters_seen(rm_channel *ch) {
+  return rm_load(&ch->leaders) + (uint32_t)__atomic_load_n(&ch->waits, __ATOMIC_RELAXED);
+}
+
 /* While waiters lead: brief sleeps, a deep one once one leader stays. When none came during a
  * brief sleep, or something is expected: serve. */
 static void serve(rm_channel *ch) {
-  uint32_t seen = rm_load(&ch->leaders);
+  uint32_t seen = waiters_seen(ch);
   while (!rm_ended(ch)) {
-    uint32_t leaders = rm_load(&ch->leaders);
-    bool led = rm_load_ordered(&ch->reader), news = leaders != seen;
-    seen = leaders;
+    uint32_t waiters = waiters_seen(ch);
+    bool led = rm_load_ordered(&ch->reader), news = waiters != seen;
+    seen = waiters;
     if (!led && (!news || rm_load_ordered(&ch->expected) > 0))
       serve_once(ch);
     else if (news)
       park(ch, RM_PARK_BRIEF);
     else
-      park(ch, RM_PARK_DEEP), seen = leaders - 1; /* the one that left counts as news */
+      park(ch, RM_PARK_DEEP), seen = waiters - 1; /* the one that left counts as news */
   }
 }
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(400)
 Keep = Callable[[Figure], None]
 BYTES = 24  # of a record: a small call, and its reply
 COPY = 8 * MIB
-GUEST = [".venv/bin/python", "-m", "tests.rdma.guest", "--timeout", "200", "--"]
+GUEST = [".venv/bin/python", "-m", "remora.bench.guest", "--timeout", "200", "--"]
 
 
 def compared(*numbers: int) -> list[dict[str, float]]:

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-from tests.rdma.guest import NoGuest, choose, debian
-from tests.rdma.guest.request import FAILED, TOO_LONG, Request
+from remora.bench.guest import NoGuest, choose, debian
+from remora.bench.guest.request import FAILED, TOO_LONG, Request
 
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
 INSIDE = (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from remora.bench.guest import debian
 from tests.programs.toolchain import ROOT
-from tests.rdma.guest import debian
 
 OURS = ROOT / "transport" / "verbs_abi.h"
 THEIRS = "infiniband/verbs.h"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rdma.guest import NoGuest, choose, kernel, qemu, request, uml
+from remora.bench.guest import NoGuest, choose, kernel, qemu, request, uml
 
 
 @pytest.fixture(autouse=True)

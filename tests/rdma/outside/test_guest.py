@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-GUEST = [sys.executable, "-m", "tests.rdma.guest"]
+GUEST = [sys.executable, "-m", "remora.bench.guest"]
 
 
 def guest(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

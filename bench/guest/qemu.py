@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from tests.rdma.guest import debian, stock
-from tests.rdma.guest.request import FAILED, TOO_LONG, Request, read_status, write_control
-from tests.rdma.guest.uml import end, show
+from remora.bench.guest import debian, stock
+from remora.bench.guest.request import Request, carry_out
 
 KIND = "qemu"
 PACKAGES = (
@@ -37,21 +34,9 @@ def prepare(again: bool = False) -> Path:
 
 
 def run(request: Request) -> int:
-    """The command's exit status, or TOO_LONG, or FAILED with a reason on stderr. Raises NoGuest."""
+    """As request.carry_out. Raises NoGuest."""
     made = prepare()
-    with tempfile.TemporaryDirectory(prefix="remora-guest-") as name:
-        control = Path(name)
-        write_control(control, request, KIND)
-        in_time = execute(command_line(made, control, request), request.seconds)
-        status = read_status(control)
-        if request.console or (status is None and in_time):
-            show(control)
-        if not in_time:
-            print(f"guest: ended after {request.seconds:g} s", file=sys.stderr)
-            return TOO_LONG
-        if status is None:
-            print("guest: the kernel ended before the command did", file=sys.stderr)
-        return FAILED if status is None else status
+    return carry_out(request, KIND, lambda control: start(command_line(made, control, request)))
 
 
 def command_line(made: Path, control: Path, request: Request) -> list[str]:
@@ -86,17 +71,10 @@ def shared(tag: str, folder: Path, more: str = "") -> list[str]:
     ]
 
 
-def execute(command: list[str], seconds: float) -> bool:
-    """Runs QEMU with our stdout and stderr as the guest's. False: it took too long."""
-    process = subprocess.Popen(
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """QEMU, with our stdout and stderr as the guest's."""
+    return subprocess.Popen(
         ["sh", "-c", 'exec "$@" 3>&1 4>&2', "sh", *command],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        process.wait(seconds)
-        return True
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        end(process)

@@ -10,8 +10,8 @@ import sys
 from functools import cache
 from types import ModuleType
 
-from tests.rdma.guest import NoGuest, qemu, uml
-from tests.rdma.guest.request import Request
+from remora.bench.guest import NoGuest, qemu, uml
+from remora.bench.guest.request import Request
 
 KINDS: dict[str, ModuleType] = {uml.KIND: uml, qemu.KIND: qemu}
 

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.rdma.guest import NoGuest, debian, kernel
+from remora.bench.guest import NoGuest, debian, kernel
 
 META = "linux-image-6.12-amd64"  # the cloud kernels have neither rxe nor 9p
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.rdma.guest import NoGuest, debian
+from remora.bench.guest import NoGuest, debian
 
 SOURCE = "linux-source-6.12"
 TOOLS = ("gcc", "make", "flex", "bison", "bc", "perl", "xz-utils", "libc6-dev")

@@ -3,8 +3,8 @@
 The guest sees the host's own root folder under a layer of RAM: same paths, same Python, same checkout. What a
 command writes there is gone with the guest, except in folders named with --rw.
 
-    python -m tests.rdma.guest -- COMMAND...     runs COMMAND in it; the exit status is the command's
-    python -m tests.rdma.guest --build           makes ready what that needs (minutes the first time)
+    python -m remora.bench.guest -- COMMAND...     runs COMMAND in it; the exit status is the command's
+    python -m remora.bench.guest --build           makes ready what that needs (minutes the first time)
 
 Two kinds, tried in this order: a kernel built for user mode, which is an ordinary process and starts in half
 a second (kernel.py, uml.py), and Debian's stock kernel under QEMU, 25 times slower (stock.py, qemu.py).

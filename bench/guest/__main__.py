@@ -7,14 +7,14 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.rdma.guest import NoGuest, choose
-from tests.rdma.guest import __doc__ as about
-from tests.rdma.guest.request import FAILED, Request
+from remora.bench.guest import NoGuest, choose
+from remora.bench.guest import __doc__ as about
+from remora.bench.guest.request import FAILED, Request
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.rdma.guest",
+        prog="python -m remora.bench.guest",
         description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

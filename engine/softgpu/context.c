@@ -5,6 +5,7 @@
 #include "module.h"
 #include "pool.h"
 #include "queue.h"
+#include "runtime.h"
 #include "storage.h"
 #include "stream.h"
 #include <string.h>
@@ -21,7 +22,7 @@ __thread bool sg_in_host_function;
 static const size_t default_limits[SG_LIMITS] = {
     [CU_LIMIT_STACK_SIZE] = 1024,
     [CU_LIMIT_PRINTF_FIFO_SIZE] = 1 << 20,
-    [CU_LIMIT_MALLOC_HEAP_SIZE] = 8 << 20,
+    [CU_LIMIT_MALLOC_HEAP_SIZE] = SG_HEAP_BYTES,
     [CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2,
     [CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048,
     [CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64,

@@ -1,6 +1,7 @@
 /* What a program asks and sets of the current context: device, limits, flags, ids, peers. */
 #include "context.h"
 #include "queue.h"
+#include "runtime.h"
 
 CUresult sg_cuCtxGetDevice(CUdevice *device, CUcontext handle) {
   CUresult r = sg_initialised();
@@ -75,6 +76,7 @@ CUresult sg_cuCtxSetLimit(CUlimit limit, size_t value) {
   CUresult r = sg_enter(&c);
   if (r != CUDA_SUCCESS) return r;
   if ((unsigned)limit >= SG_LIMITS) return CUDA_ERROR_UNSUPPORTED_LIMIT;
+  if (limit == CU_LIMIT_MALLOC_HEAP_SIZE) sg_runtime_limit_heap(value);
   c->limits[limit] = value;
   return CUDA_SUCCESS;
 }

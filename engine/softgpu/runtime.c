@@ -89,14 +89,19 @@ uint64_t rm_global_timer(void) {
 }
 
 /* The device heap: the program's own, counted against a limit so that kernels see NULL when CUDA's
-   default heap would be full. */
-enum { HEAP_BYTES = 8 << 20, HEAD_BYTES = 16 };
+   heap would be full. All devices share it. */
+enum { HEAD_BYTES = 16 };
 static _Atomic int64_t heap_used;
+static _Atomic int64_t heap_limit = SG_HEAP_BYTES;
+
+void sg_runtime_limit_heap(size_t bytes) {
+  heap_limit = bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX;
+}
 
 void *rm_malloc(uint64_t bytes) {
   int64_t charge = (int64_t)bytes + HEAD_BYTES;
-  if (bytes == 0 || bytes > HEAP_BYTES) return NULL;
-  if ((heap_used += charge) > HEAP_BYTES) {
+  if (bytes == 0 || bytes > (uint64_t)heap_limit) return NULL;
+  if ((heap_used += charge) > heap_limit) {
     heap_used -= charge;
     return NULL;
   }

@@ -15,6 +15,7 @@ from remora.engine.softgpu.compiler import abi, flow, special
 from remora.engine.softgpu.compiler.builder import Builder
 from remora.engine.softgpu.compiler.describe import function_symbol, variable_symbol
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
+from remora.engine.softgpu.compiler.opcodes import stack
 from remora.engine.softgpu.compiler.pointers import pointer_registers
 from remora.engine.softgpu.compiler.registry import handler_of
 from remora.engine.softgpu.compiler.syntax import (
@@ -35,6 +36,7 @@ from remora.engine.softgpu.compiler.syntax import (
 from remora.engine.softgpu.compiler.types import FLOAT, SIGNED, bits, int_type, llvm_type
 
 if TYPE_CHECKING:
+    from remora.engine.softgpu.compiler.guard import Guard
     from remora.engine.softgpu.compiler.unit import Unit
 
 
@@ -53,6 +55,7 @@ class Scope:
     pointers: frozenset[str] = frozenset()
     spins: frozenset[int] = frozenset()
     in_step: frozenset[int] = frozenset()
+    stack: tuple[str, str] | None = None  # of alloca: the buffer, and how much of it is taken
 
 
 class FunctionEmitter(Builder):
@@ -65,6 +68,7 @@ class FunctionEmitter(Builder):
         self.slots: dict[str, tuple[str, str]] = {}
         self.carry = ""
         self.inlined = 0
+        self.settled: dict[int, str] = {}  # comparisons whose outcome is known, by id
         self.stack: list[str] = []
         self.index = 0  # of the instruction being translated
         self.scope = self.new_scope(function, "", "return")
@@ -75,6 +79,7 @@ class FunctionEmitter(Builder):
         """A scope with memory for the function's own variables."""
         scope = Scope(function, prefix, return_label)
         scope.pointers = pointer_registers(function)
+        scope.stack = stack.prepare(self, function)
         if self.unit.coroutine:
             scope.spins, scope.in_step = flow.spins(function), flow.in_step(function)
         for v in function.vars:
@@ -85,6 +90,11 @@ class FunctionEmitter(Builder):
                     raise UnsupportedError(f"a .{v.space} variable in an inner scope: {v.name}", function.pos)
                 scope.memory[v.name] = self.unit.external(variable_symbol(v.name, function.name))
         return scope
+
+    def settle(self, guard: Guard | None) -> None:
+        """Translate only for threads that pass a guard."""
+        for term in guard.terms if guard else []:
+            self.settled[id(term.instruction)] = "true" if term.holds else "false"
 
     def body(self) -> None:
         """The instructions of the current scope."""
@@ -106,6 +116,9 @@ class FunctionEmitter(Builder):
         """One instruction, under its predicate."""
         try:
             handler = handler_of(x)
+            if id(x) in self.settled:
+                self.store(x.args[0], "pred", self.settled[id(x)])
+                return
             if x.pred is None or x.name == "bra":
                 handler(self, x)
                 return
@@ -306,8 +319,12 @@ class FunctionEmitter(Builder):
             return self.symbol_pointer(base.name, mem.offset)
         if space == "shared":
             wide = isinstance(base, Reg) and bits(self.slot(base.name)[1]) == 64
-            offset = self.value(base, "u64") if wide else self.resize(self.value(base, "u32"), 32, 64)
-            return self.field(self.emit(f"getelementptr i8, ptr %shared, i64 {offset}"), mem.offset)
+            if wide:
+                at = self.emit(f"getelementptr i8, ptr %shared, i64 {self.value(base, 'u64')}")
+                return self.field(at, mem.offset)
+            offset = self.resize(self.value(base, "u32"), 32, 64)
+            at = self.emit(f"getelementptr nusw nuw i8, ptr %shared, i64 {offset}")  # 32 bits: never wraps
+            return self.field(at, mem.offset, "nusw nuw" if mem.offset >= 0 else "nusw")
         if isinstance(base, Int):
             return self.emit(f"inttoptr i64 {self.number(base.value, 'u64')} to ptr")
         return self.field(self.pointer(base), mem.offset)

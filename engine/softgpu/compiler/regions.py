@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from remora.engine.softgpu.compiler import flow
 from remora.engine.softgpu.compiler.cfg import Graph, defs, is_barrier, uses
 from remora.engine.softgpu.compiler.describe import max_threads
+from remora.engine.softgpu.compiler.opcodes import stack
 from remora.engine.softgpu.compiler.syntax import Function, Instr, Int, Sym
 from remora.engine.softgpu.compiler.types import SIZE
 from remora.engine.softgpu.compiler.uniform import Uniformity
@@ -98,7 +99,7 @@ def _suits(x: Instr) -> bool:
     """Whether an instruction leaves its thread running, or is a barrier of the whole block."""
     if is_barrier(x):
         return _whole_block(x)
-    return not flow.gives_way(x)
+    return not flow.gives_way(x) and x.name not in stack.NAMES
 
 
 def _points_to(x: Instr, variables: set[str]) -> bool:

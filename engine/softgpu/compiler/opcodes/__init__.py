@@ -14,5 +14,6 @@ def load() -> None:
         convert,
         floats,
         memory,
+        stack,
         warp,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The plain programs that figures are compared with: a ping-pong and a stream over one TCP connection."""
+"""The plain programs that figures are compared with, each a pair of processes, and their ways to wait."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ class Stream:
         return self.client.ask(words)["p50_ns"]
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A memcpy to or from shared memory with its hand-over, under the fastest of the wait policies."""
+
+    client: Program
+    direction: str
+    bytes: int
+    wait: str
+
+    def p50_ns(self, repeats: int) -> float:
+        return self.client.ask(f"{self.direction} {self.bytes} {repeats} {WAITS[self.wait]}")["p50_ns"]
+
+
 def usable_waits(placement: Placement) -> list[str]:
     """Two ends that spin on one CPU only wait for the scheduler's tick: that policy is left out there."""
     return [w for w in WAITS if w != "spin" or placement.client != placement.server]
@@ -65,6 +78,12 @@ def fastest_stream(client: Program, placement: Placement, direction: str, size: 
     """
     streams = [Stream(client, direction, size, chunk, wait) for wait in ("spin-then-sleep", "sleep")]
     return min(streams, key=lambda stream: min(stream.p50_ns(2) for _ in range(2)))
+
+
+def fastest_copy(client: Program, placement: Placement, direction: str, size: int) -> Copy:
+    """Tries every wait policy and keeps the fastest."""
+    runs = [Copy(client, direction, size, wait) for wait in usable_waits(placement)]
+    return min(runs, key=lambda run: min(run.p50_ns(2) for _ in range(2)))
 
 
 def fastest_pingpong(client: Program, placement: Placement, out_bytes: int, in_bytes: int) -> PingPong:

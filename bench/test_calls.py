@@ -10,7 +10,7 @@ from remora.bench import raw
 from remora.bench.figures import Figure
 from remora.bench.placement import Placement
 from remora.bench.plan import Plan
-from remora.bench.programs import Program, build
+from remora.bench.programs import Program
 from remora.bench.remote import Operations, Server
 from remora.bench.stats import Interleaved, median_interval
 
@@ -102,7 +102,7 @@ def test_posted_call(
     command = f"post {call} {sizes.bursts} {sizes.burst}"
     record = max(16, round(client.ask(command)["sent"] / 8) * 8)
     before, asked = server.operations(), client.asked
-    with Program([build("ringput")], place.client) as ring:
+    with raw.pair("ringput", place) as ring:
         put = f"run {record} {sizes.bursts} {sizes.burst}"
         times = Interleaved(lambda: client.ask(command)["cpu_ns"], lambda: ring.ask(put)["cpu_ns"])
         rounds(times, sizes.latency_rounds)

@@ -10,7 +10,7 @@ from remora.bench import raw
 from remora.bench.figures import Figure
 from remora.bench.placement import Placement
 from remora.bench.plan import MIB, Plan
-from remora.bench.programs import Program, build
+from remora.bench.programs import Program
 from remora.bench.remote import Operations, Server
 from remora.bench.stats import Interleaved, median_interval
 from remora.bench.test_calls import POSTED_CALLS, WAITING_CALL
@@ -78,7 +78,7 @@ def test_posted_call_shm(
     command = f"post {call} {sizes.bursts} {sizes.burst}"
     near_client.ask(command)
     before, asked = near_server.operations(), near_client.asked
-    with Program([build("ringput")], place.client) as ring:
+    with raw.pair("ringput", place) as ring:
         put = f"run {POSTED_BYTES[call]} {sizes.bursts} {sizes.burst}"
         times = Interleaved(lambda: near_client.ask(command)["cpu_ns"], lambda: ring.ask(put)["cpu_ns"])
         rounds(times, sizes.latency_rounds)
@@ -102,11 +102,12 @@ def test_copy_shm(
     keep: Keep,
 ) -> None:
     size, repeats = copy
-    with Program([build("memcopy")], place.client) as plain:
+    with raw.pair("memcopy", place) as partner:
+        plain = raw.fastest_copy(partner, place, direction, size)
         # Times are compared, and the ratio turned over: 1 means as fast as memcpy.
         times = Interleaved(
             lambda: near_client.ask(f"{direction} {size} pageable {repeats}")["p50_ns"],
-            lambda: plain.ask(f"{direction} {size} {repeats}")["p50_ns"],
+            lambda: plain.p50_ns(repeats),
             turned=True,
         )
         rounds(times, sizes.copy_rounds)
@@ -115,6 +116,7 @@ def test_copy_shm(
         "placement": place.condition,
         "gb_per_s": size / median_interval(times.a_values).median,
         "raw_gb_per_s": size / median_interval(times.b_values).median,
+        "raw_wait": plain.wait,
         "rounds": len(times.ratios),
     }
     name = f"copy_{direction}.shm{suffix(place)}.{size // MIB}MiB"

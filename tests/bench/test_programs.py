@@ -8,7 +8,7 @@ import pytest
 
 from remora.bench import raw
 from remora.bench.placement import Placement, placements
-from remora.bench.programs import BenchError, Program, build, placed
+from remora.bench.programs import BenchError, Program, placed
 
 ONE = placements()["one"]
 
@@ -43,13 +43,22 @@ def test_streams_of_odd_sizes_arrive_whole(direction: str, wait: str) -> None:
 
 
 def test_a_ring_put_costs_nanoseconds() -> None:
-    with Program([build("ringput")], ONE.client) as ring:
+    """And its drain, another process, gets every record: it ends when one is missing."""
+    with raw.pair("ringput", ONE) as ring:
         assert 0.1 < ring.ask("run 96 2 500")["cpu_ns"] < 20000
+        ring.ask("run 40 2 60000")  # around the ring's end
+
+
+@pytest.mark.parametrize("wait", raw.usable_waits(ONE))
+@pytest.mark.parametrize("direction", ["htod", "dtoh"])
+def test_copies_between_two_processes_keep_their_bytes(direction: str, wait: str) -> None:
+    """The program itself compares checksums."""
+    with raw.pair("memcopy", ONE) as client:
+        assert raw.Copy(client, direction, (1 << 20) + 8, wait).p50_ns(2) > 0
 
 
 def test_a_programs_own_words_reach_the_user() -> None:
-    ring = Program([build("ringput")], ONE.client)
-    with ring, pytest.raises(BenchError, match="unknown command: fly"):
+    with raw.pair("ringput", ONE) as ring, pytest.raises(BenchError, match="unknown command: fly"):
         ring.ask("fly")
 
 

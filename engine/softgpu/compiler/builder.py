@@ -87,9 +87,9 @@ class Builder:
             return self.emit(f"trunc i{source} {value} to i{target}")
         return self.emit(f"{'sext' if signed else 'zext'} i{source} {value} to i{target}")
 
-    def field(self, base: str, offset: int) -> str:
-        """base + offset bytes."""
-        return self.emit(f"getelementptr i8, ptr {base}, i64 {offset}") if offset else base
+    def field(self, base: str, offset: int, known: str = "") -> str:
+        """base + offset bytes; `known`: flags of the addition."""
+        return self.emit(f"getelementptr {known} i8, ptr {base}, i64 {offset}") if offset else base
 
     def load(self, ty: str, pointer: str, align: int, invariant: bool = False) -> str:
         """A load with a known alignment."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from remora.engine.softgpu.compiler import abi
+from remora.engine.softgpu.compiler import abi, guard, threads
 from remora.engine.softgpu.compiler.cfg import defs, is_barrier, uses
 from remora.engine.softgpu.compiler.describe import max_threads
 from remora.engine.softgpu.compiler.function import FunctionEmitter
@@ -27,34 +27,11 @@ if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
 
 METADATA = ['!4 = !{!"llvm.loop.interleave.count", i32 1}']
-THREAD_LOOP = """
-  br label %plane.@@
-plane.@@:
-  %z.@@ = phi i32 [0, %K.@@], [%z1.@@, %plane.end.@@]
-  br label %row.@@
-row.@@:
-  %y.@@ = phi i32 [0, %plane.@@], [%y1.@@, %row.end.@@]
-  %yz.@@ = mul i32 %z.@@, %ny
-  %rows.@@ = add i32 %yz.@@, %y.@@
-  %first.@@ = mul i32 %rows.@@, %nx
-  %at.@@ = zext i32 %first.@@ to i64
-ROWS
-  br label %thread.@@
-thread.@@:
-  %x.@@ = phi i32 [0, %row.@@], [%x1.@@, %thread.@@]
-  call void @region.@@(ptr %block, ptr null, i32 %x.@@, i32 %y.@@, i32 %z.@@ARGUMENTS)
-  %x1.@@ = add nuw nsw i32 %x.@@, 1
-  %more.x.@@ = icmp slt i32 %x1.@@, %nx
-  br i1 %more.x.@@, label %thread.@@, label %row.end.@@, !llvm.loop !META
-row.end.@@:
-  %y1.@@ = add nuw nsw i32 %y.@@, 1
-  %more.y.@@ = icmp slt i32 %y1.@@, %ny
-  br i1 %more.y.@@, label %row.@@, label %plane.end.@@
-plane.end.@@:
-  %z1.@@ = add nuw nsw i32 %z.@@, 1
-  %more.z.@@ = icmp slt i32 %z1.@@, %nz
-  br i1 %more.z.@@, label %plane.@@, label %threads.done.@@
-threads.done.@@:"""
+ROWS = """  %yz@@ = mul i32 %z@@, %ny
+  %rows@@ = add i32 %yz@@, %y@@
+  %first@@ = mul i32 %rows@@, %nx
+  %at@@ = zext i32 %first@@ to i64
+"""
 
 
 class RegionEmitter(FunctionEmitter):
@@ -101,12 +78,29 @@ class RegionEmitter(FunctionEmitter):
                 value = self.emit(f"zext i1 {value} to i8")
             self.do(f"store {memory_type(self, name)} {value}, ptr {self.kept(name)}")
         self.do("ret void")
+        return self.parameters()
+
+    def parameters(self) -> str:
+        """What stands behind CONTEXT in the signature."""
         arrays = sorted(set(self.loads) | set(self.stores))
         return "".join(
             [f', {self.kind(n)} %"u.{n}"' for n in self.common]
             + [f', {step_type(self, n)} %"s.{n}"' for n in self.steps]
             + [f', ptr %"k.{n}"' for n in arrays]
         )
+
+    def find_guard(self) -> guard.Guard | None:
+        """What threads have to pass for the region to matter to them."""
+        plan, region = self.plan, self.region
+        if self.stores:
+            return None
+        return guard.find(plan.graph, plan.same, region.head, region.blocks, region.spine[-1])
+
+    def translate_range(self, found: guard.Guard) -> None:
+        """The body of the function that says which threads pass."""
+        self.enter()
+        self.place_after(f"B{self.region.head}")
+        threads.emit_range(self, found)
 
     def leave(self) -> None:
         """What comes before the end of the region."""
@@ -181,27 +175,35 @@ class Skeleton(FunctionEmitter):
                 self.allocas.append(f'  store {array} zeroinitializer, ptr %"k.{name}", align 64')
 
     def translate(self) -> list[tuple[RegionEmitter, str, str]]:
-        """Fill in the body; returns the regions with their names and parameters."""
+        """Fill in the body; returns the regions with their types and names, and their parameters."""
         self.sizes()
         self.branch("K.0")
         emitted = []
         for head, region in sorted(self.plan.regions.items()):
-            part = RegionEmitter(self.unit, self.scope.function, self.plan, region)
-            parameters = part.translate()
-            emitted.append((part, f"region.{head}", parameters))
+            part, which = self.emitter(region), self.emitter(region)
+            found = part.find_guard()
+            part.settle(found)
+            emitted.append((part, f"void @region.{head}", part.translate()))
+            if found is not None:
+                which.translate_range(found)
+                emitted.append((which, f"{threads.RANGE} @range.{head}", which.parameters()))
             self.place_after(f"K.{head}")
-            self.threads(part, head)
+            self.threads(part, head, found is not None)
             self.together(region)
             self.go_on(region)
         self.place("return")
         self.do("ret void")
         return emitted
 
+    def emitter(self, region: Region) -> RegionEmitter:
+        """For one thread's part of a region."""
+        return RegionEmitter(self.unit, self.scope.function, self.plan, region)
+
     def sizes(self) -> None:
         """The block's dimensions."""
         for c in "xyz":
             at = self.field("%block", abi.BLOCK["ntid"] + 4 * "xyz".index(c))
-            self.do(f"%n{c} = load i32, ptr {at}, align 4, !invariant.load !0")
+            self.do(f"%n{c} = load i32, ptr {at}, align 4, !invariant.load !0, !range !3")
 
     def more_arguments(self, head: int) -> str:
         """Further arguments of a region."""
@@ -211,7 +213,7 @@ class Skeleton(FunctionEmitter):
         """What the loop over threads computes for them in each row."""
         return []
 
-    def threads(self, part: RegionEmitter, head: int) -> None:
+    def threads(self, part: RegionEmitter, head: int, guarded: bool) -> None:
         """The loop over the threads."""
         arguments, rows = "", []
         for name in part.common:
@@ -228,9 +230,11 @@ class Skeleton(FunctionEmitter):
         rows += self.more_rows(head)
         meta = 10 + head
         self.loops.append(f"!{meta} = distinct !{{!{meta}, !4}}")
-        text = THREAD_LOOP.replace("@@", str(head)).replace("META", str(meta))
-        text = text.replace("ROWS", "\n".join(rows)).replace("ARGUMENTS", arguments)
-        self.lines += text.strip("\n").split("\n")
+        mark = f".{head}"
+        before = ROWS.replace("@@", mark) + "".join(f"{row}\n" for row in rows)
+        called, meta_text = f"region{mark}", f", !llvm.loop !{meta}"
+        text = threads.loop(mark, f"K{mark}", called, guarded, arguments, before, meta_text)
+        self.lines += text.split("\n")
 
     def together(self, region: Region) -> None:
         """The instructions whose result all threads share, once."""

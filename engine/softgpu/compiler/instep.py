@@ -108,12 +108,12 @@ class StepSkeleton(Skeleton):
         for head, following in zip(self.plan.order, [*self.plan.order[1:], -1], strict=True):
             part = StepEmitter(self.unit, self.scope.function, self.plan, self.plan.regions[head])
             parameters = part.translate()
-            emitted.append((part, f"region.{head}", parameters))
+            emitted.append((part, f"void @region.{head}", parameters))
             onward = f"S.{following}" if following >= 0 else "return"
             if head:
                 self.wait(head, count, onward)
             self.place_after(f"K.{head}")
-            self.threads(part, head)
+            self.threads(part, head, False)
             self.count_on(head)
             self.branch(f"W.{head}" if head in self.plan.loops else onward)
         self.place("return")

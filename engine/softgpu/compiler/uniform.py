@@ -76,9 +76,9 @@ class Uniformity:
         """Whether all threads that run `x` together get the same result."""
         if uses(x) & self.varying or x.has("cc") or not all(map(_same_operand, x.args[1:])):
             return False
-        return x.name in PURE or (x.name == "ld" and self._reads_constant(x))
+        return x.name in PURE or (x.name == "ld" and self.reads_constant(x))
 
-    def _reads_constant(self, x: Instr) -> bool:
+    def reads_constant(self, x: Instr) -> bool:
         """A load of a kernel parameter or of constant memory."""
         mem = x.args[1]
         if not isinstance(mem, Mem) or mem.extra:

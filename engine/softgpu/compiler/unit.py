@@ -8,7 +8,7 @@ refers to.
 
 from __future__ import annotations
 
-from remora.engine.softgpu.compiler import abi, flow, opcodes, regions, rounds
+from remora.engine.softgpu.compiler import abi, flow, guard, opcodes, regions, rounds, threads
 from remora.engine.softgpu.compiler.describe import function_symbol, param_layout
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.fission import METADATA, Skeleton
@@ -32,33 +32,12 @@ CORO_DECLARATIONS = {
 BLOCK_LOOP = """
 define void @rm_entry(ptr align 8 dereferenceable(128) %block) ATTRIBUTES {
 entry:
-  %nx = load i32, ptr %block, align 4, !invariant.load !0
+  %nx = load i32, ptr %block, align 4, !invariant.load !0, !range !3
   %py = getelementptr i8, ptr %block, i64 4
-  %ny = load i32, ptr %py, align 4, !invariant.load !0
+  %ny = load i32, ptr %py, align 4, !invariant.load !0, !range !3
   %pz = getelementptr i8, ptr %block, i64 8
-  %nz = load i32, ptr %pz, align 4, !invariant.load !0
-  br label %plane
-plane:
-  %z = phi i32 [0, %entry], [%z1, %plane.end]
-  br label %row
-row:
-  %y = phi i32 [0, %plane], [%y1, %row.end]
-  br label %thread
-thread:
-  %x = phi i32 [0, %row], [%x1, %thread]
-  call void @thread(ptr %block, ptr null, i32 %x, i32 %y, i32 %z)
-  %x1 = add nuw nsw i32 %x, 1
-  %more.x = icmp slt i32 %x1, %nx
-  br i1 %more.x, label %thread, label %row.end
-row.end:
-  %y1 = add nuw nsw i32 %y, 1
-  %more.y = icmp slt i32 %y1, %ny
-  br i1 %more.y, label %row, label %plane.end
-plane.end:
-  %z1 = add nuw nsw i32 %z, 1
-  %more.z = icmp slt i32 %z1, %nz
-  br i1 %more.z, label %plane, label %done
-done:
+  %nz = load i32, ptr %pz, align 4, !invariant.load !0, !range !3
+LOOP
   ret void
 }""".replace("ATTRIBUTES", ATTRIBUTES)
 
@@ -174,7 +153,7 @@ class Unit:
         """The IR module."""
         lines = [f"declare {sig}" for sig in self.declarations.values()]
         lines += [f'@"{s}" = external global [0 x i8]' for s in self.externals]
-        known = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", "!2 = !{i64 16}"]
+        known = ["!0 = !{}", f"!1 = !{{i64 {self.param_bytes}}}", "!2 = !{i64 16}", "!3 = !{i32 1, i32 1025}"]
         metadata = [*known, *self.metadata, ""]
         return "\n".join(lines + self.definitions + metadata)
 
@@ -189,22 +168,29 @@ class Unit:
     # -- function shells
 
     def _loop(self, function: Function) -> None:
+        found = rounds.plan(function) if self._steady(function) else None
+        passing = guard.at_start(function) if found is None else None
         f = FunctionEmitter(self, function, kernel=True)
+        f.settle(passing)
         f.body()
         f.place("return")
         f.do("ret void")
         self._define(f, f"internal void @thread({', '.join(CONTEXT)})", "alwaysinline", [])
-        if self._rounds(function):
+        if passing is not None:
+            self._range(function, passing)
+        block_loop = BLOCK_LOOP.replace("LOOP", threads.loop("", "entry", "thread", passing is not None))
+        if found is not None and self._in_parts(StepSkeleton(self, function, found)):
             self.mode = "rounds"
-            plain = BLOCK_LOOP.replace("void @rm_entry", "internal void @plain")
+            plain = block_loop.replace("void @rm_entry", "internal void @plain")
             self.definitions.append(plain.replace(ATTRIBUTES, f"{ATTRIBUTES} noinline optsize"))
         else:
-            self.definitions.append(BLOCK_LOOP)
+            self.definitions.append(block_loop)
 
-    def _rounds(self, function: Function) -> bool:
-        """Loop mode with the threads in step, if the kernel suits it."""
-        found = rounds.plan(function) if self._steady(function) else None
-        return found is not None and self._in_parts(StepSkeleton(self, function, found))
+    def _range(self, function: Function, passing: guard.Guard) -> None:
+        """Which threads of a row pass the guard that the kernel starts with."""
+        f = FunctionEmitter(self, function, kernel=True)
+        threads.emit_range(f, passing)
+        self._define(f, f"internal {threads.RANGE} @range({', '.join(CONTEXT)})", "alwaysinline", [])
 
     def _regions(self, function: Function) -> bool:
         """Region mode, if the kernel suits it."""
@@ -229,7 +215,7 @@ class Unit:
         except PtxError:
             return False
         for part, name, parameters in parts:
-            self._define(part, f"internal void @{name}({', '.join(CONTEXT)}{parameters})", "alwaysinline", [])
+            self._define(part, f"internal {name}({', '.join(CONTEXT)}{parameters})", "alwaysinline", [])
         self._define(skeleton, "void @rm_entry(ptr align 8 dereferenceable(128) %block)", "", [])
         self.definitions += skeleton.helpers
         self.metadata += METADATA + skeleton.loops

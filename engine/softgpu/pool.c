@@ -203,3 +203,14 @@ CUresult sg_cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, 
   (void)map, (void)entries; /* one address space: every device has access */
   return find(handle, &pool);
 }
+
+CUresult sg_cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool handle,
+                               CUmemLocation *location) {
+  sg_pool *pool;
+  CUresult r = find(handle, &pool);
+  if (r != CUDA_SUCCESS) return r;
+  if (!flags || !location) return CUDA_ERROR_INVALID_VALUE;
+  if (!sg_device_at(location->id)) return CUDA_ERROR_INVALID_DEVICE;
+  *flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  return CUDA_SUCCESS;
+}

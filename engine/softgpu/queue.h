@@ -24,12 +24,15 @@ enum {
 /* Up to so many bytes a copy or a fill is quick. */
 enum { SG_QUICK_BYTES = 1 << 20 };
 
+enum { SG_STREAM_HINTS = 4 };
+
 typedef struct sg_queue {
   _Atomic int references;
   sg_context *context;
   uint64_t id;
   unsigned flags; /* CU_STREAM_NON_BLOCKING ... */
   int priority;
+  CUstreamAttrValue hints[SG_STREAM_HINTS]; /* kept for who asks: stream_attributes.c */
   bool ordered_with_legacy;
   struct sg_queue *next; /* in the context */
   _Atomic uint64_t submitted;

@@ -1254,9 +1254,17 @@ UNSUPPORTED(cuMemMapArrayAsync)
 
 UNSUPPORTED(cuMemMapArrayAsync_ptsz)
 
-UNSUPPORTED(cuMemPoolCreate)
+EXPORT CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps);
+CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps) {
+  rm_count(RM_SYM_cuMemPoolCreate);
+  return rm_cuMemPoolCreate(pool, poolProps);
+}
 
-UNSUPPORTED(cuMemPoolDestroy)
+EXPORT CUresult cuMemPoolDestroy(CUmemoryPool pool);
+CUresult cuMemPoolDestroy(CUmemoryPool pool) {
+  rm_count(RM_SYM_cuMemPoolDestroy);
+  return rm_cuMemPoolDestroy(pool);
+}
 
 UNSUPPORTED(cuMemPoolExportPointer)
 
@@ -1992,9 +2000,17 @@ UNSUPPORTED(cuStreamBeginCapture_v2)
 
 UNSUPPORTED(cuStreamBeginCapture_v2_ptsz)
 
-UNSUPPORTED(cuStreamCopyAttributes)
+EXPORT CUresult cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream);
+CUresult cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream) {
+  rm_count(RM_SYM_cuStreamCopyAttributes);
+  return rm_cuStreamCopyAttributes(dstStream, srcStream);
+}
 
-UNSUPPORTED(cuStreamCopyAttributes_ptsz)
+EXPORT CUresult cuStreamCopyAttributes_ptsz(CUstream dst, CUstream src);
+CUresult cuStreamCopyAttributes_ptsz(CUstream dst, CUstream src) {
+  rm_count(RM_SYM_cuStreamCopyAttributes_ptsz);
+  return rm_cuStreamCopyAttributes(dst ? dst : CU_STREAM_PER_THREAD, src ? src : CU_STREAM_PER_THREAD);
+}
 
 EXPORT CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags);
 CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags) {
@@ -2024,9 +2040,17 @@ UNSUPPORTED(cuStreamEndCapture)
 
 UNSUPPORTED(cuStreamEndCapture_ptsz)
 
-UNSUPPORTED(cuStreamGetAttribute)
+EXPORT CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value);
+CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value) {
+  rm_count(RM_SYM_cuStreamGetAttribute);
+  return rm_cuStreamGetAttribute(hStream, attr, value);
+}
 
-UNSUPPORTED(cuStreamGetAttribute_ptsz)
+EXPORT CUresult cuStreamGetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value_out);
+CUresult cuStreamGetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value_out) {
+  rm_count(RM_SYM_cuStreamGetAttribute_ptsz);
+  return rm_cuStreamGetAttribute(hStream ? hStream : CU_STREAM_PER_THREAD, attr, value_out);
+}
 
 EXPORT CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
 CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
@@ -2166,9 +2190,17 @@ CUresult cuStreamQuery_ptsz(CUstream hStream) {
   return rm_cuStreamQuery(hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuStreamSetAttribute)
+EXPORT CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param);
+CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param) {
+  rm_count(RM_SYM_cuStreamSetAttribute);
+  return rm_cuStreamSetAttribute(hStream, attr, param);
+}
 
-UNSUPPORTED(cuStreamSetAttribute_ptsz)
+EXPORT CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *value);
+CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *value) {
+  rm_count(RM_SYM_cuStreamSetAttribute_ptsz);
+  return rm_cuStreamSetAttribute(hStream ? hStream : CU_STREAM_PER_THREAD, attr, value);
+}
 
 EXPORT CUresult cuStreamSynchronize(CUstream hStream);
 CUresult cuStreamSynchronize(CUstream hStream) {

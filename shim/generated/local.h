@@ -66,6 +66,8 @@ CUresult rm_cuPointerSetAttribute(const void *value, CUpointer_attribute attribu
 CUresult rm_cuDeviceGetDefaultMemPool(CUmemoryPool *pool_out, CUdevice dev);
 CUresult rm_cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice dev);
 CUresult rm_cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool);
+CUresult rm_cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps);
+CUresult rm_cuMemPoolDestroy(CUmemoryPool pool);
 CUresult rm_cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value);
 CUresult rm_cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value);
 CUresult rm_cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep);
@@ -73,6 +75,9 @@ CUresult rm_cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool memPool, C
 CUresult rm_cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count);
 CUresult rm_cuStreamGetPriority(CUstream hStream, int *priority);
 CUresult rm_cuStreamGetFlags(CUstream hStream, unsigned int *flags);
+CUresult rm_cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value);
+CUresult rm_cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param);
+CUresult rm_cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream);
 CUresult rm_cuStreamGetId(CUstream hStream, unsigned long long *streamId);
 CUresult rm_cuStreamGetCtx(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx);
 CUresult rm_cuStreamGetGreenCtx(CUstream hStream, CUgreenCtx *phCtx);

@@ -1128,7 +1128,10 @@ UNSUPPORTED(cuMemPoolExportPointer)
 
 UNSUPPORTED(cuMemPoolExportToShareableHandle)
 
-UNSUPPORTED(cuMemPoolGetAccess)
+EXPORT CUresult cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool memPool, CUmemLocation *location);
+CUresult cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool memPool, CUmemLocation *location) {
+  return sg_cuMemPoolGetAccess(flags, memPool, location);
+}
 
 EXPORT CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value);
 CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
@@ -1798,9 +1801,15 @@ UNSUPPORTED(cuStreamBeginCapture_v2)
 
 UNSUPPORTED(cuStreamBeginCapture_v2_ptsz)
 
-UNSUPPORTED(cuStreamCopyAttributes)
+EXPORT CUresult cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream);
+CUresult cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream) {
+  return sg_cuStreamCopyAttributes(dstStream, srcStream);
+}
 
-UNSUPPORTED(cuStreamCopyAttributes_ptsz)
+EXPORT CUresult cuStreamCopyAttributes_ptsz(CUstream dst, CUstream src);
+CUresult cuStreamCopyAttributes_ptsz(CUstream dst, CUstream src) {
+  return sg_cuStreamCopyAttributes(dst ? dst : CU_STREAM_PER_THREAD, src ? src : CU_STREAM_PER_THREAD);
+}
 
 EXPORT CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags);
 CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags) {
@@ -1826,9 +1835,15 @@ UNSUPPORTED(cuStreamEndCapture)
 
 UNSUPPORTED(cuStreamEndCapture_ptsz)
 
-UNSUPPORTED(cuStreamGetAttribute)
+EXPORT CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value);
+CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value) {
+  return sg_cuStreamGetAttribute(hStream, attr, value);
+}
 
-UNSUPPORTED(cuStreamGetAttribute_ptsz)
+EXPORT CUresult cuStreamGetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value_out);
+CUresult cuStreamGetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value_out) {
+  return sg_cuStreamGetAttribute(hStream ? hStream : CU_STREAM_PER_THREAD, attr, value_out);
+}
 
 EXPORT CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out);
 CUresult cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
@@ -1945,9 +1960,15 @@ CUresult cuStreamQuery_ptsz(CUstream hStream) {
   return sg_cuStreamQuery(hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuStreamSetAttribute)
+EXPORT CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param);
+CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param) {
+  return sg_cuStreamSetAttribute(hStream, attr, param);
+}
 
-UNSUPPORTED(cuStreamSetAttribute_ptsz)
+EXPORT CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *value);
+CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *value) {
+  return sg_cuStreamSetAttribute(hStream ? hStream : CU_STREAM_PER_THREAD, attr, value);
+}
 
 EXPORT CUresult cuStreamSynchronize(CUstream hStream);
 CUresult cuStreamSynchronize(CUstream hStream) {

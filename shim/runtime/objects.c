@@ -101,3 +101,7 @@ void rm_object_free(void *handle) {
   }
   pthread_mutex_unlock(&lock);
 }
+
+void rm_object_retire(void *handle) {
+  __atomic_store_n(&((rm_object *)handle)->live, 0, __ATOMIC_RELEASE);
+}

@@ -48,11 +48,14 @@ struct rm_context {
   struct rm_stream *mover; /* carries shared memory up and down; NULL until it is needed */
 };
 
+enum { RM_STREAM_HINTS = 4 };
+
 typedef struct rm_stream {
   rm_object object;
   rm_context *context;
   uint32_t flags;
   int32_t priority;
+  CUstreamAttrValue hints[RM_STREAM_HINTS]; /* kept for who asks; by hint_at() */
   rm_progress progress;
 } rm_stream;
 
@@ -117,5 +120,7 @@ void *rm_object_get(enum rm_kind kind, const void *handle);
 /* The live object at or after *index (from 0), NULL at the end; advances *index. */
 void *rm_object_each(enum rm_kind kind, uint32_t *index);
 void rm_object_free(void *object);
+/* Takes the handle away; the object is never used for another. */
+void rm_object_retire(void *object);
 
 #endif

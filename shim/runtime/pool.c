@@ -1,5 +1,6 @@
-/* pool.c: stream-ordered memory. Each device has its default pool; memory comes from the quota as
- * all memory does, and goes back when the stream gets to the free. */
+/* pool.c: stream-ordered memory. Each device has its default pool, and those that the program
+ * makes; memory comes from the quota as all memory does, and goes back when the stream gets to the
+ * free. */
 #include <string.h>
 
 #include "memory.h"
@@ -10,20 +11,33 @@
 #include "../generated/local.h"
 #include "../generated/records.h"
 
+static rm_pool *current[RM_DEVICES_MAX]; /* NULL: the default pool */
+
+static rm_pool *new_pool(CUdevice device) {
+  rm_pool *pool = rm_object_new(RM_POOL);
+  if (!pool) return NULL;
+  pool->device = (uint32_t)device;
+  pool->reuse[0] = pool->reuse[1] = pool->reuse[2] = 1;
+  return pool;
+}
+
 static rm_pool *standard_pool(CUdevice device) {
   static rm_pool *pools[RM_DEVICES_MAX];
   rm_pool *seen = __atomic_load_n(&pools[device], __ATOMIC_ACQUIRE);
   if (seen) return seen;
-  rm_pool *made = rm_object_new(RM_POOL);
+  rm_pool *made = new_pool(device);
   if (!made) return NULL;
-  made->device = (uint32_t)device;
   made->standard = true;
-  made->reuse[0] = made->reuse[1] = made->reuse[2] = 1;
   if (__atomic_compare_exchange_n(&pools[device], &seen, made, false, __ATOMIC_ACQ_REL,
                                   __ATOMIC_ACQUIRE))
     return made;
   rm_object_free(made);
   return seen;
+}
+
+static rm_pool *current_pool(CUdevice device) {
+  rm_pool *pool = __atomic_load_n(&current[device], __ATOMIC_ACQUIRE);
+  return pool ? pool : standard_pool(device);
 }
 
 CUresult rm_cuDeviceGetDefaultMemPool(CUmemoryPool *out, CUdevice device) {
@@ -36,14 +50,48 @@ CUresult rm_cuDeviceGetDefaultMemPool(CUmemoryPool *out, CUdevice device) {
 }
 
 CUresult rm_cuDeviceGetMemPool(CUmemoryPool *out, CUdevice device) {
-  return rm_cuDeviceGetDefaultMemPool(out, device);
+  CUresult status = rm_cuDeviceGetDefaultMemPool(out, device);
+  if (!status) *out = (CUmemoryPool)current_pool(device);
+  return status;
 }
 
-/* Only the default pool exists, and it is current already. */
-CUresult rm_cuDeviceSetMemPool(CUdevice device, CUmemoryPool pool) {
-  CUmemoryPool standard;
-  CUresult status = rm_cuDeviceGetDefaultMemPool(&standard, device);
-  return status || pool == standard ? status : CUDA_ERROR_INVALID_VALUE;
+CUresult rm_cuDeviceSetMemPool(CUdevice device, CUmemoryPool handle) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!rm_device_at(device)) return CUDA_ERROR_INVALID_DEVICE;
+  rm_pool *pool = rm_object_get(RM_POOL, handle);
+  if (!pool || pool->device != (uint32_t)device) return CUDA_ERROR_INVALID_VALUE;
+  __atomic_store_n(&current[device], pool, __ATOMIC_RELEASE);
+  return CUDA_SUCCESS;
+}
+
+/* ---- pools of the program's own: they count, as the default one does */
+
+CUresult rm_cuMemPoolCreate(CUmemoryPool *out, const CUmemPoolProps *props) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  if (!out || !props || props->allocType != CU_MEM_ALLOCATION_TYPE_PINNED)
+    return CUDA_ERROR_INVALID_VALUE;
+  if (props->handleTypes != CU_MEM_HANDLE_TYPE_NONE ||
+      props->location.type != CU_MEM_LOCATION_TYPE_DEVICE)
+    return CUDA_ERROR_NOT_SUPPORTED;
+  if (!rm_device_at(props->location.id)) return CUDA_ERROR_INVALID_DEVICE;
+  *out = (CUmemoryPool)new_pool(props->location.id);
+  return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult rm_cuMemPoolDestroy(CUmemoryPool handle) {
+  CUresult status = rm_ready();
+  if (status) return status;
+  rm_pool *pool = rm_object_get(RM_POOL, handle), *own = pool;
+  if (!pool || pool->standard) return CUDA_ERROR_INVALID_VALUE;
+  __atomic_compare_exchange_n(&current[pool->device], &own, NULL, false, __ATOMIC_ACQ_REL,
+                              __ATOMIC_ACQUIRE);
+  if (__atomic_load_n(&pool->used, __ATOMIC_ACQUIRE))
+    rm_object_retire(pool); /* allocations still name it: it stays, without a handle */
+  else
+    rm_object_free(pool);
+  return CUDA_SUCCESS;
 }
 
 /* ---- allocating and freeing */
@@ -64,7 +112,7 @@ static CUresult alloc(CUdeviceptr *out, size_t bytes, CUmemoryPool handle, CUstr
   if (!status) status = rm_target_of(stream, &target);
   if (status) return status;
   rm_pool *pool =
-      handle ? rm_object_get(RM_POOL, handle) : standard_pool((CUdevice)target.context->device);
+      handle ? rm_object_get(RM_POOL, handle) : current_pool((CUdevice)target.context->device);
   if (!pool) return CUDA_ERROR_INVALID_VALUE;
   status = rm_memory_alloc(target.context, bytes, pool, out);
   if (!status) charge(pool, bytes);

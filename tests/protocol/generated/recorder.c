@@ -323,6 +323,8 @@ CUresult rm_cuPointerSetAttribute(__attribute__((unused)) const void *value, __a
 CUresult rm_cuDeviceGetDefaultMemPool(__attribute__((unused)) CUmemoryPool *pool_out, __attribute__((unused)) CUdevice dev) { return CUDA_SUCCESS; }
 CUresult rm_cuDeviceGetMemPool(__attribute__((unused)) CUmemoryPool *pool, __attribute__((unused)) CUdevice dev) { return CUDA_SUCCESS; }
 CUresult rm_cuDeviceSetMemPool(__attribute__((unused)) CUdevice dev, __attribute__((unused)) CUmemoryPool pool) { return CUDA_SUCCESS; }
+CUresult rm_cuMemPoolCreate(__attribute__((unused)) CUmemoryPool *pool, __attribute__((unused)) const CUmemPoolProps *poolProps) { return CUDA_SUCCESS; }
+CUresult rm_cuMemPoolDestroy(__attribute__((unused)) CUmemoryPool pool) { return CUDA_SUCCESS; }
 CUresult rm_cuMemPoolGetAttribute(__attribute__((unused)) CUmemoryPool pool, __attribute__((unused)) CUmemPool_attribute attr, __attribute__((unused)) void *value) { return CUDA_SUCCESS; }
 CUresult rm_cuMemPoolSetAttribute(__attribute__((unused)) CUmemoryPool pool, __attribute__((unused)) CUmemPool_attribute attr, __attribute__((unused)) void *value) { return CUDA_SUCCESS; }
 CUresult rm_cuMemPoolTrimTo(__attribute__((unused)) CUmemoryPool pool, __attribute__((unused)) size_t minBytesToKeep) { return CUDA_SUCCESS; }
@@ -347,6 +349,9 @@ CUresult rm_cuStreamQuery(__attribute__((unused)) CUstream hStream) { return CUD
 CUresult rm_cuStreamAddCallback(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUstreamCallback callback, __attribute__((unused)) void *userData, __attribute__((unused)) unsigned int flags) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetPriority(__attribute__((unused)) CUstream hStream, __attribute__((unused)) int *priority) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetFlags(__attribute__((unused)) CUstream hStream, __attribute__((unused)) unsigned int *flags) { return CUDA_SUCCESS; }
+CUresult rm_cuStreamGetAttribute(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUstreamAttrID attr, __attribute__((unused)) CUstreamAttrValue *value) { return CUDA_SUCCESS; }
+CUresult rm_cuStreamSetAttribute(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUstreamAttrID attr, __attribute__((unused)) const CUstreamAttrValue *param) { return CUDA_SUCCESS; }
+CUresult rm_cuStreamCopyAttributes(__attribute__((unused)) CUstream dstStream, __attribute__((unused)) CUstream srcStream) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetId(__attribute__((unused)) CUstream hStream, __attribute__((unused)) unsigned long long *streamId) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetCtx(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUcontext *pCtx, __attribute__((unused)) CUgreenCtx *pGreenCtx) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamGetGreenCtx(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUgreenCtx *phCtx) { return CUDA_SUCCESS; }

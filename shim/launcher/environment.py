@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 SHIM_FOLDER = Path(__file__).resolve().parents[1] / "lib"
@@ -21,9 +22,11 @@ PTX_SETTINGS = {
     # Triton runs an assembler itself: which of the two depends on the device's compute capability.
     "TRITON_PTXAS_PATH": PTXAS,
     "TRITON_PTXAS_BLACKWELL_PATH": PTXAS,
-    # Warp makes PTX only for a driver as new as its own toolkit: newer than all of CUDA 13.
-    "REMORA_DRIVER_VERSION": "13090",
 }
+
+# Warp makes PTX only for a driver as new as its own toolkit: newer than all of CUDA 13. The driver has 13.0's
+# calls, so programs are told more than that only where Warp is installed.
+WARP_SETTINGS = {"REMORA_DRIVER_VERSION": "13090"}
 
 # Variables that the shim reads. REMORA_STATS (a folder) and REMORA_LOG may also be the user's own wish.
 OURS = ("REMORA_SERVER", "REMORA_TICKET", "REMORA_STATS", "REMORA_LOG")
@@ -41,7 +44,8 @@ def use_library(base: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def prefer_ptx(environment: dict[str, str]) -> list[str]:
     """Adds the settings that make clients send PTX, unless the user chose otherwise; returns the added."""
-    added = {name: value for name, value in PTX_SETTINGS.items() if name not in environment}
+    wanted = PTX_SETTINGS | (WARP_SETTINGS if find_spec("warp") else {})
+    added = {name: value for name, value in wanted.items() if name not in environment}
     environment.update(added)
     return [f"{name}={value}" for name, value in added.items()]
 

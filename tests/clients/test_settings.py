@@ -56,7 +56,18 @@ def test_the_device_says_what_it_is_told_to(how: str, tmp_path: Path) -> None:
     assert end.expect_success().output.split() == ["13040", "13", "0"]
 
 
-def test_the_users_own_settings_stay() -> None:
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_driver_is_newer_than_it_is_only_for_warp(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "find_spec", lambda name: installed and name == "warp")
+    base = environment.for_softgpu(harness.clean_environment())
+    told = harness.finish([sys.executable, "-c", ASK], base, tmp_path).expect_success().output.split()[0]
+    assert told == ("13090" if installed else "13000")
+
+
+def test_the_users_own_settings_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
     own = {"CUPY_COMPILE_WITH_PTX": "0", "TRITON_PTXAS_PATH": "/mine"}
     settings = dict(own)
     added = environment.prefer_ptx(settings)

@@ -31,7 +31,7 @@ def alloca(f: FunctionEmitter, x: Instr) -> None:
     """alloca d, bytes [, alignment]: the launch fails where the buffer is too small."""
     assert f.scope.stack
     buffer, taken = f.scope.stack
-    alignment = x.args[2].value if len(x.args) > 2 and isinstance(x.args[2], Int) else 8
+    alignment = int(x.args[2].value) if len(x.args) > 2 and isinstance(x.args[2], Int) else 8
     if alignment & (alignment - 1) or not 0 < alignment <= MAX_ALIGNMENT:
         raise ValueError(alignment)
     used = f.load("i64", taken, 8)

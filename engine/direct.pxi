@@ -1,5 +1,5 @@
-# Direct copies: where the CPU sees device memory, the channel sends from there and receives into it, without
-# staging.
+# Direct copies: where the CPU sees device memory, or the network card reaches it, the channel sends from there and
+# receives into it, without staging.
 #
 # Bytes that go out are those of a point of the stream, so it stands still while they are sent: at a gate, or because
 # the issuer sends them itself and issues nothing meanwhile. The memory stays while it is read: see Device.mapped.
@@ -59,8 +59,10 @@ cdef bint lands_directly(Session *s, const rm_preceding *before, size_t n, uint6
 
 
 cdef bint in_one_piece(Session *s, uint64_t at, uint64_t pitch, uint64_t width, uint64_t rows) noexcept nogil:
-    """Whether a copy can be sent directly: seen memory of an arena, without gaps."""
-    return s.visible != NULL and (rows == 1 or pitch == width) and device_at(s, at) != NULL
+    """Whether a copy can be sent directly: memory of an arena, without gaps, that the CPU or the card reaches."""
+    if device_at(s, at) == NULL or (rows != 1 and pitch != width):
+        return False
+    return s.visible != NULL or moves_alone(s, at, width * rows)
 
 
 cdef int32_t send_direct(Session *s, uint64_t token, uint64_t at, uint64_t size, bint tells) noexcept nogil:

@@ -103,18 +103,46 @@ cdef void run_pull(void *session, Job *job) noexcept nogil:
 cdef bint pull_piece(Session *s, Gate *gate, Piece *piece, uint64_t offset, CUstream stream) noexcept nogil:
     """One payload; it is fetched even after a failure, since the client waits to be asked. False: session over."""
     cdef uint64_t left = gate.width * gate.rows - offset
+    cdef Device *device = NULL
+    cdef Piece there
     piece.size = <uint32_t>(left if left < RM_BULK_MAX else RM_BULK_MAX)
-    gate_expect(gate, piece)
+    if gate.status == SUCCESS:
+        device = pulled_into(s, gate, offset, piece.size)
+    if device != NULL:
+        there.size = piece.size
+        there.bytes = <uint8_t *>(gate.at + offset)
+    gate_expect(gate, &there if device != NULL else piece)
     rm_expect(s.channel, 1)
     send_pull(s, gate, offset, piece.size)
     if not gate_wait(gate):
+        pulled(device)
         return False
     rm_expect(s.channel, -1)
-    if gate.status == SUCCESS:
+    if device != NULL:
+        gate.status = make_seen(device)
+        pulled(device)
+    elif gate.status == SUCCESS:
         gate.status = copy_packed(True, gate.at, gate.pitch, gate.width, offset, piece.size, piece.bytes, stream)
-    if gate.status == SUCCESS:
+    if gate.status == SUCCESS and device == NULL:
         gate.status = <int32_t>cydriver.cuStreamSynchronize(stream)
     return True
+
+
+cdef Device *pulled_into(Session *s, Gate *gate, uint64_t offset, uint64_t size) noexcept nogil:
+    """The device into whose memory a payload goes directly, as its stream stands still: mapped until pulled()."""
+    cdef Device *device = device_at(s, gate.at)
+    if (gate.rows != 1 and gate.pitch != gate.width) or not in_one_piece(s, gate.at + offset, size, size, 1):
+        return NULL
+    pthread_rwlock_rdlock(&device.mapped)
+    if check_range(s, gate.at + offset, size) == SUCCESS:
+        return device
+    pthread_rwlock_unlock(&device.mapped)
+    return NULL
+
+
+cdef void pulled(Device *device) noexcept nogil:
+    if device != NULL:
+        pthread_rwlock_unlock(&device.mapped)
 
 
 cdef void run_large_out(void *session, Job *job) noexcept nogil:

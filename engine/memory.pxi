@@ -1,6 +1,9 @@
 # Device memory: an arena over one address range per device, charged to the lease's ledger first.
 
 
+cdef str NOT_REGISTERED = "device memory is not registered for RDMA, copies are staged"
+
+
 cdef int32_t memory_commit(void *user, uint64_t at, uint64_t size, uint64_t *handle) noexcept nogil:
     """Puts physical memory under a stretch of a device's range."""
     cdef cydriver.CUmemAllocationProp prop
@@ -11,6 +14,7 @@ cdef int32_t memory_commit(void *user, uint64_t at, uint64_t size, uint64_t *han
     prop.type = cydriver.CUmemAllocationType_enum.CU_MEM_ALLOCATION_TYPE_PINNED
     prop.location.type = cydriver.CUmemLocationType_enum.CU_MEM_LOCATION_TYPE_DEVICE
     prop.location.id = <int>(<Device *>user).handle
+    prop.allocFlags.gpuDirectRDMACapable = (<Device *>user).channel != NULL and (<Device *>user).session.visible == NULL
     access.location = prop.location
     access.flags = cydriver.CUmemAccess_flags_enum.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
     cdef int32_t status = <int32_t>cydriver.cuMemCreate(&made, size, &prop, 0)
@@ -30,15 +34,18 @@ cdef int32_t memory_commit(void *user, uint64_t at, uint64_t size, uint64_t *han
 
 
 cdef void memory_announce(Device *device, uint64_t at, uint64_t size) noexcept nogil:
-    """Where the CPU sees it, the network card may read and write it too."""
+    """The network card may read and write it, by the CPU's addresses or as a dma-buf."""
     cdef int error
     device_share(device, at, size)
     if device.channel != NULL:
-        error = rm_register(device.channel, <void *>at, size)
+        if device.session.visible != NULL:
+            error = rm_register(device.channel, <void *>at, size)
+        else:
+            error = dmabuf_register(device, at, size)
         if error and not device.refused:
             device.refused = True
             with gil:
-                log_failure("device memory is not registered for RDMA, copies are staged", os_strerror(-error))
+                log_failure(NOT_REGISTERED, os_strerror(-error))
 
 
 cdef void memory_release(void *user, uint64_t at, uint64_t size, uint64_t handle) noexcept nogil:

@@ -113,6 +113,8 @@ cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32
         staging_share(&s.staging)
     for i in range(s.device_count if s.visible != NULL else 0):
         s.devices[i].channel = s.channel
+    if s.visible == NULL and s.channel != NULL:
+        dmabuf_open(s)
     return SUCCESS if s.channel != NULL else OUT_OF_MEMORY
 
 

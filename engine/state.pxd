@@ -53,6 +53,9 @@ cdef extern from "transport/channel.h" nogil:
     int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bint more)
     int rm_bulk_returned(rm_channel *ch)
     int rm_register(rm_channel *ch, void *at, size_t n)
+    bint rm_takes_dmabuf(rm_channel *ch)
+    int rm_register_dmabuf(rm_channel *ch, uint64_t at, size_t n, int fd, uint64_t offset)
+    bint rm_moves_alone(rm_channel *ch, uint64_t at, size_t n)
     void rm_deregister(rm_channel *ch, void *at, size_t n)
     void rm_bulk_release(rm_channel *ch, uint32_t tag)
     ctypedef struct rm_preceding:

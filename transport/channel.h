@@ -119,6 +119,14 @@ int rm_bulk_returned(rm_channel *ch);
  * as long as it lasts. Not needed for correctness: 0, or -errno where it will be copied (-ENOMEM:
  * too much is locked). Never needed twice for the same bytes. */
 int rm_register(rm_channel *ch, void *at, size_t n);
+/* As rm_register, for memory of a device that the CPU does not see: [at, at + n), in the device's
+ * own addresses, are the bytes of fd, a dma-buf, from offset on. fd stays the caller's.
+ * -EOPNOTSUPP: the link has no use for it, which rm_takes_dmabuf tells before, or its library is
+ * too old. */
+bool rm_takes_dmabuf(rm_channel *ch);
+int rm_register_dmabuf(rm_channel *ch, uint64_t at, size_t n, int fd, uint64_t offset);
+/* Whether a bulk message of n bytes from or to `at` is moved by the link's device alone. */
+bool rm_moves_alone(rm_channel *ch, uint64_t at, size_t n);
 /* Ends that, for the very range that was registered, when nothing under way needs it any more. */
 void rm_deregister(rm_channel *ch, void *at, size_t n);
 /* Tells that [at, at + n) is a shared mapping of fd's bytes from offset on, which a peer on this

@@ -76,6 +76,9 @@ typedef struct rm_link_ops {
   /* Whether the peer runs on this thread's processor, as far as the link can tell. NULL: it can't.
    */
   bool (*beside)(rm_link *link);
+  /* rm_register_dmabuf, rm_moves_alone; NULL: the link has no use for it. Any thread. */
+  int (*dmabuf)(rm_link *link, uint64_t at, size_t n, int fd, uint64_t offset);
+  bool (*moves_alone)(rm_link *link, uint64_t at, size_t n);
   /* rm_share; NULL: the link has no use for it. Any thread. */
   int (*share)(rm_link *link, void *at, size_t n, int fd, uint64_t offset);
 } rm_link_ops;

@@ -490,4 +490,6 @@ const rm_link_ops rm_rdma_ops = {
     .stop = rdma_stop,
     .free = rm_rdma_free,
     .memory = rm_rdma_memory,
+    .dmabuf = rm_rdma_dmabuf,
+    .moves_alone = rm_rdma_moves_alone,
 };

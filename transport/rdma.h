@@ -166,6 +166,8 @@ void rm_rdma_free_stages(rm_rdma *r);
 
 /* rdma_memory.c */
 int rm_rdma_memory(rm_link *link, rm_channel *ch, void *at, size_t n, bool on);
+int rm_rdma_dmabuf(rm_link *link, uint64_t at, size_t n, int fd, uint64_t offset);
+bool rm_rdma_moves_alone(rm_link *link, uint64_t at, size_t n);
 /* The registered range that holds all n bytes, for one message more; NULL: there is none. */
 rm_region *rm_rdma_use(rm_rdma *r, const void *at, size_t n, bool writes);
 void rm_rdma_used(rm_region *region);

@@ -74,12 +74,23 @@ static int register_it(rm_rdma *r, rm_region *region) {
   return region->mr ? 0 : -error;
 }
 
-static int add(rm_rdma *r, void *at, size_t n) {
+/* The device's own address stands for a byte in requests, as it does for memory that the CPU sees:
+ * so at is the iova, and both ends name it as the program does. */
+static int register_dmabuf(rm_rdma *r, rm_region *region, int fd, uint64_t offset) {
+  const int all = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ;
+  if (!r->verbs->reg_dmabuf_mr) return -EOPNOTSUPP;
+  region->mr = r->verbs->reg_dmabuf_mr(r->pd, offset, region->n, region->at, fd, all);
+  region->writable = true;
+  return region->mr ? 0 : -errno;
+}
+
+/* fd: of a dma-buf, or -1. */
+static int add(rm_rdma *r, uintptr_t at, size_t n, int fd, uint64_t offset) {
   rm_region *region = calloc(1, sizeof *region);
   if (!region) return -ENOMEM;
-  region->at = (uintptr_t)at;
+  region->at = at;
   region->n = n;
-  int error = register_it(r, region);
+  int error = fd < 0 ? register_it(r, region) : register_dmabuf(r, region, fd, offset);
   if (!error) {
     pthread_mutex_lock(&r->region_lock);
     error = insert(r, region) ? 0 : -EEXIST;
@@ -88,6 +99,19 @@ static int add(rm_rdma *r, void *at, size_t n) {
   }
   if (error) free(region);
   return error;
+}
+
+int rm_rdma_dmabuf(rm_link *link, uint64_t at, size_t n, int fd, uint64_t offset) {
+  return fd < 0 ? -EBADF : add((rm_rdma *)link, (uintptr_t)at, n, fd, offset);
+}
+
+/* The smallest messages lie in notices and the box, whoever's memory it is. */
+bool rm_rdma_moves_alone(rm_link *link, uint64_t at, size_t n) {
+  rm_rdma *r = (rm_rdma *)link;
+  rm_region *region =
+      n > r->theirs.box_slot ? rm_rdma_use(r, (void *)(uintptr_t)at, n, true) : NULL;
+  rm_rdma_used(region);
+  return region;
 }
 
 /* Out of the list: no new use of it can begin. */
@@ -116,7 +140,7 @@ static void let_uses_end(rm_region *region, rm_channel *ch) {
 
 int rm_rdma_memory(rm_link *link, rm_channel *ch, void *at, size_t n, bool on) {
   rm_rdma *r = (rm_rdma *)link;
-  if (on) return add(r, at, n);
+  if (on) return add(r, (uintptr_t)at, n, -1, 0);
   rm_region *region = take_out(r, at, n);
   if (!region) return -ENOENT;
   let_uses_end(region, ch);

@@ -349,6 +349,16 @@ int rm_register(rm_channel *ch, void *at, size_t n) {
   return ch->link->ops->memory ? ch->link->ops->memory(ch->link, ch, at, n, true) : 0;
 }
 
+bool rm_takes_dmabuf(rm_channel *ch) { return ch->link->ops->dmabuf; }
+
+int rm_register_dmabuf(rm_channel *ch, uint64_t at, size_t n, int fd, uint64_t offset) {
+  return ch->link->ops->dmabuf ? ch->link->ops->dmabuf(ch->link, at, n, fd, offset) : -EOPNOTSUPP;
+}
+
+bool rm_moves_alone(rm_channel *ch, uint64_t at, size_t n) {
+  return ch->link->ops->moves_alone && ch->link->ops->moves_alone(ch->link, at, n);
+}
+
 void rm_deregister(rm_channel *ch, void *at, size_t n) {
   if (ch->link->ops->memory) ch->link->ops->memory(ch->link, ch, at, n, false);
 }

@@ -51,6 +51,11 @@ static bool find_all(void *library) {
   return true;
 }
 
+/* Not there in older versions. */
+static void find_more(void *library) {
+  *(void **)&verbs.reg_dmabuf_mr = dlsym(library, "ibv_reg_dmabuf_mr");
+}
+
 #define FORK_UNNEEDED 2
 
 /* Kernels from 5.12 on give a child copies of pinned pages at the fork. On older ones the library
@@ -69,7 +74,7 @@ static void open_library(void) {
   else if (!find_all(library))
     trouble = LIBRARY " is older than 2006's interface IBVERBS_1.1";
   else
-    survive_forks(library);
+    find_more(library), survive_forks(library);
 }
 
 const rm_verbs *rm_verbs_open(const char **why) {

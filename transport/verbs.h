@@ -20,6 +20,9 @@ typedef struct rm_verbs {
   int (*dealloc_pd)(struct ibv_pd *pd);
   struct ibv_mr *(*reg_mr)(struct ibv_pd *pd, void *at, size_t bytes, int access);
   int (*dereg_mr)(struct ibv_mr *mr);
+  /* NULL: the library is older than version 34. iova: the address that requests name offset by. */
+  struct ibv_mr *(*reg_dmabuf_mr)(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
+                                  int fd, int access);
   struct ibv_comp_channel *(*create_comp_channel)(struct ibv_context *context);
   int (*destroy_comp_channel)(struct ibv_comp_channel *channel);
   struct ibv_cq *(*create_cq)(struct ibv_context *context, int entries, void *user,

@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent / "engine" / "softgpu" / "lib" / "libcuda.so.1"
 N = 4 << 20
 SIDE = 512
+Shape = tuple[tuple[int, int], tuple[int, int]]  # blocks and their threads
 WARM_UP = 5  # the first launch compiles; new threads find their processors
 ROUNDS = 15
 
@@ -91,23 +92,61 @@ def compile_ms() -> float:
     return 1000 * took / sum(len(module.function(k.name).instructions()) for k in module.kernels())
 
 
+def normal(d: np.ndarray) -> np.ndarray:
+    """softgpu.cu's normal distribution."""
+    k = 1 / (1 + np.float32(0.2316419) * np.abs(d))
+    tail = np.float32(1.330274429)
+    for factor in (-1.821255978, 1.781477937, -0.356563782, 0.31938153):
+        tail = np.float32(factor) + k * tail
+    tail *= np.float32(0.39894228) * np.exp(np.float32(-0.5) * d * d) * k
+    return np.where(d > 0, 1 - tail, tail)
+
+
+def options(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> None:
+    """softgpu.cu's options."""
+    years, spot = y + np.float32(0.1), x + np.float32(0.5)
+    root = np.float32(0.3) * np.sqrt(years)
+    d = (np.log(spot) + np.float32(0.065) * years) / root
+    z[:] = spot * normal(d) - np.exp(np.float32(-0.02) * years) * normal(d - root)
+
+
+def stencil(x: np.ndarray, z: np.ndarray) -> None:
+    """softgpu.cu's stencil."""
+    z[1:-1] = np.float32(0.25) * x[:-2] + np.float32(0.5) * x[1:-1] + np.float32(0.25) * x[2:]
+
+
 def report(device: Device) -> None:
     """One line for each kernel."""
     rng = np.random.default_rng(1)
-    singles = [rng.random(N, dtype="f4") for _ in range(3)]
+    x, y, z = singles = [rng.random(N, dtype="f4") for _ in range(3)]
     doubles = [rng.random(N) for _ in range(3)]
-    cases: list[tuple[str, list[np.ndarray], int, Callable[[], object]]] = [
-        ("add", singles, N // 256, lambda: np.add(singles[0], singles[1], out=singles[2])),
-        ("exponential", singles, N // 256, lambda: np.exp(singles[0], out=singles[2])),
-        ("reduce", singles, N // 256, lambda: singles[0].sum()),
+    square, turned = x.reshape(2048, 2048), z.reshape(2048, 2048)
+    numbers = x.view("u1")
+    all_blocks, tiles = ((N // 256, 1), (256, 1)), ((128, 128), (16, 16))
+    cases: list[tuple[str, list[np.ndarray], Shape, int, Callable[[], object]]] = [
+        ("add", singles, all_blocks, N, lambda: np.add(x, y, out=z)),
+        ("saxpy", singles, all_blocks, N, lambda: np.add(np.float32(2.5) * x, y, out=z)),
+        ("exponential", singles, all_blocks, N, lambda: np.exp(x, out=z)),
+        ("options", singles, all_blocks, N, lambda: options(x, y, z)),
+        ("stencil", singles, all_blocks, N, lambda: stencil(x, z)),
+        ("transpose", singles, tiles, N, lambda: np.copyto(turned, square.T)),
+        ("reduce", singles, all_blocks, N, lambda: x.sum()),
+        ("histogram", singles, ((64, 1), (256, 1)), 4 * N, lambda: np.bincount(numbers, minlength=256)),
         *[
-            ("stride", doubles, b, lambda: np.add(0.5 * doubles[0], doubles[1], out=doubles[2]))
+            (
+                "stride",
+                doubles,
+                ((b, 1), (256, 1)),
+                N,
+                lambda: np.add(0.5 * doubles[0], doubles[1], out=doubles[2]),
+            )
             for b in (32, 1024)
         ],
     ]
-    for name, data, blocks, numpy in cases:
+    for name, data, shape, n, numpy in cases:
         device.fill(data)
-        ours, theirs = median_ms(device.launcher(name, (blocks, 1), (256, 1), N), numpy)
+        ours, theirs = median_ms(device.launcher(name, *shape, n), numpy)
+        blocks = shape[0][0] * shape[0][1]
         print(f"{name}, {blocks} blocks: {ours:.2f} ms, NumPy {theirs:.2f} ms, ratio {ours / theirs:.2f}")
     device.fill(singles)
     (took,) = median_ms(device.launcher("matmul", (SIDE // 16, SIDE // 16), (16, 16), SIDE))

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.unit import Unit
 
 METADATA = ['!4 = !{!"llvm.loop.interleave.count", i32 1}']
-ROWS = """  %yz@@ = mul i32 %z@@, %ny
-  %rows@@ = add i32 %yz@@, %y@@
-  %first@@ = mul i32 %rows@@, %nx
+ROWS = """  %first@@ = mul i32 %n@@, %nx
   %at@@ = zext i32 %first@@ to i64
 """
 

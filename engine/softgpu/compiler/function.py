@@ -16,7 +16,6 @@ from remora.engine.softgpu.compiler.builder import Builder
 from remora.engine.softgpu.compiler.describe import function_symbol, variable_symbol
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
 from remora.engine.softgpu.compiler.opcodes import stack
-from remora.engine.softgpu.compiler.pointers import pointer_registers
 from remora.engine.softgpu.compiler.registry import handler_of
 from remora.engine.softgpu.compiler.syntax import (
     Bits,
@@ -78,7 +77,7 @@ class FunctionEmitter(Builder):
     def new_scope(self, function: Function, prefix: str, return_label: str) -> Scope:
         """A scope with memory for the function's own variables."""
         scope = Scope(function, prefix, return_label)
-        scope.pointers = pointer_registers(function)
+        scope.pointers = self.unit.pointers_of(function)
         scope.stack = stack.prepare(self, function)
         if self.unit.coroutine:
             scope.spins, scope.in_step = flow.spins(function), flow.in_step(function)

@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 RANGE = "{i32, i32, i32}"  # first thread, the one after the last, and where the next piece starts
 MOST_THREADS = 1024  # of a block
 SIGNED = frozenset({"s32", "s64"})
-PLANES = """  br label %plane@@
-plane@@:
-  %z@@ = phi i32 [0, %<from>], [%z1@@, %plane.end@@]
+PLANES = """  %count@@ = mul i32 %ny, %nz
   br label %row@@
 row@@:
-  %y@@ = phi i32 [0, %plane@@], [%y1@@, %row.end@@]
+  %n@@ = phi i32 [0, %<from>], [%n1@@, %row.end@@]
+  %y@@ = phi i32 [0, %<from>], [%y2@@, %row.end@@]
+  %z@@ = phi i32 [0, %<from>], [%z2@@, %row.end@@]
 <rows><row>
 row.end@@:
   %y1@@ = add nuw nsw i32 %y@@, 1
-  %more.y@@ = icmp slt i32 %y1@@, %ny
-  br i1 %more.y@@, label %row@@, label %plane.end@@
-plane.end@@:
-  %z1@@ = add nuw nsw i32 %z@@, 1
-  %more.z@@ = icmp slt i32 %z1@@, %nz
-  br i1 %more.z@@, label %plane@@, label %threads.done@@
+  %turn@@ = icmp eq i32 %y1@@, %ny
+  %y2@@ = select i1 %turn@@, i32 0, i32 %y1@@
+  %one@@ = zext i1 %turn@@ to i32
+  %z2@@ = add nuw nsw i32 %z@@, %one@@
+  %n1@@ = add nuw nsw i32 %n@@, 1
+  %more.n@@ = icmp ult i32 %n1@@, %count@@
+  br i1 %more.n@@, label %row@@, label %threads.done@@
 threads.done@@:"""
 ROW = """  br label %thread@@
 thread@@:

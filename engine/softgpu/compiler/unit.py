@@ -15,6 +15,7 @@ from remora.engine.softgpu.compiler.fission import METADATA, Skeleton
 from remora.engine.softgpu.compiler.function import FunctionEmitter
 from remora.engine.softgpu.compiler.instep import StepSkeleton
 from remora.engine.softgpu.compiler.module import Module
+from remora.engine.softgpu.compiler.pointers import pointer_registers
 from remora.engine.softgpu.compiler.syntax import Function, Sym
 
 opcodes.load()
@@ -61,6 +62,7 @@ class Unit:
         self.known: set[str] = set()
         self.exported: frozenset[str] = frozenset()
         self._gives_way: dict[str, bool] = {}
+        self._pointers: dict[str, frozenset[str]] = {}
 
     # -- what the function emitters ask
 
@@ -74,6 +76,12 @@ class Unit:
         """The offset of a shared variable seen from a function, None when it isn't one."""
         local = self.shared.get((function, name))
         return self.shared.get(("", name)) if local is None else local
+
+    def pointers_of(self, function: Function) -> frozenset[str]:
+        """The registers of a function that are kept as pointers."""
+        if function.name not in self._pointers:
+            self._pointers[function.name] = pointer_registers(function)
+        return self._pointers[function.name]
 
     def gives_way(self, name: str) -> bool:
         """Whether a function or anything it calls should let other threads run."""

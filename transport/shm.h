@@ -46,7 +46,7 @@ typedef struct rm_shm_area {
   rm_shm_pipe pipes[2]; /* to the server, to the client */
 } rm_shm_area;
 
-#define RM_SHM_VERSION 1u
+#define RM_SHM_VERSION 2u
 #define RM_SHM_ATTACHED 0x53485231u
 #define RM_SHM_FRONT 4096u /* where the streams start */
 #define RM_SHM_BYTES (RM_SHM_FRONT + 2 * RM_SHM_STREAM)

@@ -34,7 +34,7 @@ class ShmPeer:
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as door:
             door.bind(b"\0" + name)
             door.settimeout(SECONDS)
-            send_blob(lifeline, struct.pack("<II40s24s", 1, 0, boot_id, name))
+            send_blob(lifeline, struct.pack("<II40s24s", 2, 0, boot_id, name))
             grant = receive_blob(lifeline)
             said, fds, _, _ = socket.recv_fds(door, 64, 8)
         assert said == grant and len(fds) == 6

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define RM_KERNEL_ABI 3u /* raise at any change in this file: it is part of every cache key */
+#define RM_KERNEL_ABI 4u /* raise at any change in this file: it is part of every cache key */
 
 /* ---- 1. Objects ---------------------------------------------------------------------------
  * One relocatable ELF object (ET_REL) per kernel, and at most one "functions object" per module.
@@ -126,18 +126,22 @@ enum rm_warp {
      the warp can go on; result is their mask */
   RM_WARP_ACTIVE = 19,
   RM_WARP_LDMATRIX = 32, /* a row address (host), b matrices (1 2 4), c transposed; values out */
-  RM_WARP_MMA = 33,      /* b shape (RM_MMA_*), c words of A; values: A, B, C in; D out */
+  RM_WARP_MMA = 33,      /* b shape (enum rm_mma); values: A, B, C in; D out */
 };
 
-/* mma.sync shapes: D = A * B + C, fragments laid out over the lanes as PTX says. f32 accumulator
- * unless named otherwise; words per lane A, B, C. */
+/* mma.sync: D = A * B + C, fragments laid out over the lanes as PTX says. A shape is a number: rows
+ * of A, k << 8, type of A << 16, of B << 24, of C and D << 32, and 1 << 40 for .satfinite. */
 enum rm_mma {
-  RM_MMA_16816_F32_F16 = 0,  /* 4 2 4 */
-  RM_MMA_1688_F32_F16 = 1,   /* 2 1 4 */
-  RM_MMA_1688_F32_TF32 = 2,  /* 4 2 4 */
-  RM_MMA_16816_F32_BF16 = 3, /* 4 2 4 */
-  RM_MMA_1684_F32_TF32 = 4,  /* 2 1 4 */
-  RM_MMA_1688_F32_BF16 = 5,  /* 2 1 4 */
+  RM_MMA_F16 = 0,
+  RM_MMA_BF16 = 1,
+  RM_MMA_TF32 = 2,
+  RM_MMA_F64 = 3,
+  RM_MMA_E4M3 = 4,
+  RM_MMA_E5M2 = 5,
+  RM_MMA_S8 = 6,
+  RM_MMA_U8 = 7,
+  RM_MMA_F32 = 8,
+  RM_MMA_S32 = 9,
 };
 
 /* One thread (or, with width > 1, one group of lanes) in coroutine mode. */

@@ -1,13 +1,23 @@
 /* Matrix operations of a whole warp: mma.sync and ldmatrix, with the fragment layouts of the PTX
-   ISA
-   ("Matrix Fragments for mma.m16n8k16" and its neighbours). g is a lane's group (lane / 4), t its
-   place in the group. */
+   ISA ("Matrix Fragments for mma.m16n8k16" and its neighbours). g is a lane's group (lane / 4), t
+   its place in the group. Whatever the type, word w of A holds consecutive elements of row
+   g + 8 * (w & 1), and word w of B of column g. */
 #include "blocks.h"
+#include <math.h>
 #include <string.h>
 
+enum { MAX_K = 32 };
+
+/* Two matrices as they are multiplied: every type but f64 fits a float, and so do sums of integer
+   products. */
+typedef struct operands {
+  float a[16][MAX_K], b[8][MAX_K];
+} operands;
+
 typedef struct shape {
-  unsigned k, element_bits;
-  float (*to_float)(uint32_t bits);
+  uint32_t m, k, a, b, c; /* rows, columns of A; enum rm_mma types */
+  uint32_t a_words, b_words;
+  bool saturates;
 } shape;
 
 static float from_bits(uint32_t bits) {
@@ -29,60 +39,126 @@ static float half_to_float(uint32_t h) {
 static float bfloat_to_float(uint32_t h) { return from_bits(h << 16); }
 static float tf32_to_float(uint32_t bits) { return from_bits(bits & ~0x1fffu); }
 
-static const shape shapes[] = {
-    [RM_MMA_16816_F32_F16] = {16, 16, half_to_float},
-    [RM_MMA_1688_F32_F16] = {8, 16, half_to_float},
-    [RM_MMA_1688_F32_TF32] = {8, 32, tf32_to_float},
-    [RM_MMA_16816_F32_BF16] = {16, 16, bfloat_to_float},
-    [RM_MMA_1684_F32_TF32] = {4, 32, tf32_to_float},
-    [RM_MMA_1688_F32_BF16] = {8, 16, bfloat_to_float},
-};
-
-typedef struct operands {
-  float a[16][16], b[16][8];
-} operands;
-
-static void put_a(operands *m, const shape *s, uint32_t lane, uint32_t word, uint32_t bits) {
-  uint32_t g = lane / 4, t = lane % 4, row = g + 8 * (word & 1);
-  if (s->element_bits == 32) {
-    m->a[row][t + 4 * (word >> 1)] = s->to_float(bits);
-    return;
+static uint32_t width(uint32_t type) { /* in bits */
+  switch (type) {
+  case RM_MMA_F16:
+  case RM_MMA_BF16: return 16;
+  case RM_MMA_TF32: return 32;
+  case RM_MMA_F64: return 64;
+  default: return 8;
   }
-  m->a[row][t * 2 + 8 * (word >> 1)] = s->to_float(bits & 0xffff);
-  m->a[row][t * 2 + 1 + 8 * (word >> 1)] = s->to_float(bits >> 16);
 }
 
-static void put_b(operands *m, const shape *s, uint32_t lane, uint32_t word, uint32_t bits) {
-  uint32_t g = lane / 4, t = lane % 4;
-  if (s->element_bits == 32) {
-    m->b[t + 4 * word][g] = s->to_float(bits);
-    return;
+static float element(uint32_t type, uint32_t word, uint32_t i) {
+  switch (type) {
+  case RM_MMA_F16: return half_to_float(word >> 16 * i & 0xffff);
+  case RM_MMA_BF16: return bfloat_to_float(word >> 16 * i & 0xffff);
+  case RM_MMA_TF32: return tf32_to_float(word);
+  case RM_MMA_S8: return (int8_t)(word >> 8 * i);
+  case RM_MMA_U8: return (uint8_t)(word >> 8 * i);
+  default: return (float)rm_widen(type == RM_MMA_E4M3 ? RM_E4M3 : RM_E5M2, word >> 8 * i & 0xff);
   }
-  m->b[t * 2 + 8 * word][g] = s->to_float(bits & 0xffff);
-  m->b[t * 2 + 1 + 8 * word][g] = s->to_float(bits >> 16);
 }
 
-static float dot(const operands *m, unsigned k, uint32_t row, uint32_t column, float sum) {
-  for (unsigned i = 0; i < k; i++) sum += m->a[row][i] * m->b[i][column];
+static void put_a(operands *m, uint32_t type, uint32_t lane, uint32_t word, uint32_t bits) {
+  uint32_t per_word = 32 / width(type), row = lane / 4 + 8 * (word & 1);
+  uint32_t column = (lane % 4 + 4 * (word >> 1)) * per_word;
+  for (uint32_t i = 0; i < per_word; i++) m->a[row][column + i] = element(type, bits, i);
+}
+
+static void put_b(operands *m, uint32_t type, uint32_t lane, uint32_t word, uint32_t bits) {
+  uint32_t per_word = 32 / width(type), row = (lane % 4 + 4 * word) * per_word;
+  for (uint32_t i = 0; i < per_word; i++) m->b[lane / 4][row + i] = element(type, bits, i);
+}
+
+static float dot(const operands *m, uint32_t k, uint32_t row, uint32_t column, float sum) {
+  for (uint32_t i = 0; i < k; i++) sum += m->a[row][i] * m->b[column][i];
   return sum;
 }
 
-void sg_warp_mma(struct rm_thread *w) {
-  const shape *s = &shapes[w[0].b < sizeof shapes / sizeof shapes[0] ? w[0].b : 0];
-  uint32_t a_words = (uint32_t)w[0].c, b_words = a_words / 2;
+static uint32_t whole_sum(const operands *m, const shape *s, uint32_t row, uint32_t column,
+                          uint32_t c) {
+  int64_t sum = (int64_t)dot(m, s->k, row, column, 0) + (int32_t)c;
+  if (s->saturates && sum > INT32_MAX) sum = INT32_MAX;
+  if (s->saturates && sum < INT32_MIN) sum = INT32_MIN;
+  return (uint32_t)sum;
+}
+
+/* Word w of D, from word w of C: two neighbours in a row of f16, else one number. */
+static uint32_t result(const operands *m, const shape *s, uint32_t lane, uint32_t w, uint32_t c) {
+  uint32_t row = lane / 4, column = lane % 4 * 2, bits;
+  if (s->c == RM_MMA_F16) {
+    row += 8 * w;
+    uint32_t low = rm_narrow(RM_F16, 0, dot(m, s->k, row, column, half_to_float(c & 0xffff)));
+    uint32_t high = rm_narrow(RM_F16, 0, dot(m, s->k, row, column + 1, half_to_float(c >> 16)));
+    return low | high << 16;
+  }
+  row += 8 * (w >> 1), column += w & 1;
+  if (s->c == RM_MMA_S32) return whole_sum(m, s, row, column, c);
+  float d = dot(m, s->k, row, column, from_bits(c));
+  memcpy(&bits, &d, sizeof bits);
+  return bits;
+}
+
+static void multiply(struct rm_thread *w, const shape *s) {
   operands m;
+  uint32_t before_c = s->a_words + s->b_words, c_words = s->m / 4 / (s->c == RM_MMA_F16 ? 2 : 1);
   for (uint32_t lane = 0; lane < SG_WARP; lane++) {
-    for (uint32_t i = 0; i < a_words; i++) put_a(&m, s, lane, i, w[lane].values[i]);
-    for (uint32_t i = 0; i < b_words; i++) put_b(&m, s, lane, i, w[lane].values[a_words + i]);
+    for (uint32_t i = 0; i < s->a_words; i++) put_a(&m, s->a, lane, i, w[lane].values[i]);
+    for (uint32_t i = 0; i < s->b_words; i++)
+      put_b(&m, s->b, lane, i, w[lane].values[s->a_words + i]);
   }
+  for (uint32_t lane = 0; lane < SG_WARP; lane++)
+    for (uint32_t i = 0; i < c_words; i++)
+      w[lane].values[i] = result(&m, s, lane, i, w[lane].values[before_c + i]);
+}
+
+/* ---- f64: a lane's elements lie as those of tf32 do, two words each */
+
+static double take(const struct rm_thread *w, uint32_t i) {
+  double value;
+  memcpy(&value, &w->values[2 * i], sizeof value);
+  return value;
+}
+
+static void multiply_f64(struct rm_thread *w, const shape *s) {
+  double a[16][16], b[8][16];
+  uint32_t a_count = s->a_words / 2, before_c = (s->a_words + s->b_words) / 2;
   for (uint32_t lane = 0; lane < SG_WARP; lane++) {
-    uint32_t *c = w[lane].values + a_words + b_words;
-    for (uint32_t i = 0; i < 4; i++) {
+    uint32_t g = lane / 4, t = lane % 4;
+    for (uint32_t i = 0; i < a_count; i++) a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = take(&w[lane], i);
+    for (uint32_t i = a_count; i < before_c; i++) b[g][t + 4 * (i - a_count)] = take(&w[lane], i);
+  }
+  for (uint32_t lane = 0; lane < SG_WARP; lane++)
+    for (uint32_t i = 0; i < s->m / 4; i++) {
       uint32_t row = lane / 4 + 8 * (i >> 1), column = lane % 4 * 2 + (i & 1);
-      float d = dot(&m, s->k, row, column, from_bits(c[i]));
-      memcpy(&w[lane].values[i], &d, sizeof d);
+      double d = take(&w[lane], before_c + i);
+      for (uint32_t k = 0; k < s->k; k++) d = fma(a[row][k], b[column][k], d);
+      memcpy(&w[lane].values[2 * i], &d, sizeof d);
     }
-  }
+}
+
+static uint32_t words(uint32_t rows, uint32_t k, uint32_t type) { /* that a lane holds */
+  return rows * k * width(type) / 32 / SG_WARP;
+}
+
+/* The shape as the kernel names it; false for one that can't be, which no kernel of ours names. */
+static bool read_shape(shape *s, uint64_t number) {
+  *s = (shape){number & 0xff,       number >> 8 & 0xff,  number >> 16 & 0xff,
+               number >> 24 & 0xff, number >> 32 & 0xff, .saturates = number >> 40 & 1};
+  s->a_words = words(s->m, s->k, s->a), s->b_words = words(8, s->k, s->b);
+  return (s->m == 8 || s->m == 16) && s->k <= (s->c == RM_MMA_F64 ? 16u : MAX_K) &&
+         (s->a == RM_MMA_F64) == (s->c == RM_MMA_F64) &&
+         (s->b == RM_MMA_F64) == (s->c == RM_MMA_F64);
+}
+
+void sg_warp_mma(struct rm_thread *w) {
+  shape s;
+  if (!read_shape(&s, w[0].b)) return;
+  if (s.c == RM_MMA_F64)
+    multiply_f64(w, &s);
+  else
+    multiply(w, &s);
 }
 
 /* Lane l of matrix m holds two elements; the addresses of its rows come from lanes 8m to 8m + 7. */

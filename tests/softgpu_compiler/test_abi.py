@@ -38,10 +38,7 @@ def checks() -> list[str]:
     found += [f"RM_WARP_{SHUFFLES.get(n, n.upper())} == {v}" for n, v in abi.WARP.items()]
     found += [f"RM_BAR_{n.upper()} == {v}" for n, v in abi.BARRIER.items()]
     found += [f"RM_{n.upper()} == {v}" for n, v in abi.NARROW.items()]
-    found += [
-        f"RM_MMA_{shape.translate(str.maketrans('', '', 'mnk'))}_{a.upper()}_{t.upper()} == {v}"
-        for (shape, a, t), v in abi.MMA.items()
-    ]
+    found += [f"RM_MMA_{n.upper()} == {v}" for n, v in abi.MMA.items()]
     names = {
         "RM_KERNEL_ABI": abi.KERNEL_ABI, "RM_DESC_MAGIC": abi.DESC_MAGIC, "RM_LINK_MAGIC": abi.LINK_MAGIC,
         "RM_SERVICE_MAGIC": abi.SERVICE_MAGIC, "RM_DESC_NONE": abi.DESC_NONE, "RM_ASK_HELLO": abi.ASK_HELLO,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-KERNEL_ABI = 3
+KERNEL_ABI = 4
 
 MODE_LOOP, MODE_CORO = 0, 1
 KERNEL_GRID_SYNC = 1
@@ -32,11 +32,15 @@ WARP = {
     "and": 16, "or": 17, "xor": 18, "active": 19, "ldmatrix": 32, "mma": 33,
 }  # fmt: skip
 
-#: (shape, accumulator, operand type) -> enum rm_mma
+#: Element types of mma, and the shapes there are: A's and B's types, C's, rows of A, k.
 MMA = {
-    ("m16n8k16", "f32", "f16"): 0, ("m16n8k8", "f32", "f16"): 1, ("m16n8k8", "f32", "tf32"): 2,
-    ("m16n8k16", "f32", "bf16"): 3, ("m16n8k4", "f32", "tf32"): 4, ("m16n8k8", "f32", "bf16"): 5,
+    "f16": 0, "bf16": 1, "tf32": 2, "f64": 3, "e4m3": 4, "e5m2": 5, "s8": 6, "u8": 7, "f32": 8, "s32": 9,
 }  # fmt: skip
+MMA_SHAPES = [
+    ("f16", "f32 f16", 16, (8, 16)), ("bf16", "f32", 16, (8, 16)), ("tf32", "f32", 16, (4, 8)),
+    ("f64", "f64", 8, (4,)), ("f64", "f64", 16, (4, 8, 16)), ("e4m3 e5m2", "f32 f16", 16, (16, 32)),
+    ("s8 u8", "s32", 8, (16,)), ("s8 u8", "s32", 16, (16, 32)),
+]  # fmt: skip
 
 #: Floats of 16 bits and less, for rm_narrow and rm_widen.
 NARROW = {"f16": 0, "bf16": 1, "e4m3": 2, "e5m2": 3, "e2m3": 4, "e3m2": 5, "e2m1": 6, "ue8m0": 7}

@@ -30,7 +30,9 @@ def table() -> str:
         what = (" ".join(sorted(modifiers)) or "none", kinds, _subject(name))
         rows.setdefault(what, []).append(name)
     lines = [f"| {' '.join(names)} | {mods} | {kinds} |" for (mods, kinds, _), names in rows.items()]
-    shapes = ", ".join(f"{s} {t} with {a} sums" for s, a, t in abi.MMA)
+    shapes = "; ".join(
+        f"{a} with {c} sums: {', '.join(f'm{m}n8k{k}' for k in ks)}" for a, c, m, ks in abi.MMA_SHAPES
+    )
     return HEAD + "\n".join(lines) + f"\n\nmma shapes: {shapes}.\n"
 
 

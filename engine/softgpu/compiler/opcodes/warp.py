@@ -12,12 +12,13 @@ from remora.engine.softgpu.compiler import abi, special
 from remora.engine.softgpu.compiler.errors import UnsupportedError
 from remora.engine.softgpu.compiler.registry import op
 from remora.engine.softgpu.compiler.syntax import Instr, Int, Operand, Pair, Vec
-from remora.engine.softgpu.compiler.types import bits
+from remora.engine.softgpu.compiler.types import SIZE, bits
 
 if TYPE_CHECKING:
     from remora.engine.softgpu.compiler.function import FunctionEmitter
 
 FULL_MASK = Int(0xFFFFFFFF)
+SHAPES = {f"m{m}n8k{k}": (m, k) for _, _, m, ks in abi.MMA_SHAPES for k in ks}  # of mma
 
 
 # -- block barriers
@@ -162,19 +163,25 @@ def nanosleep(f: FunctionEmitter, x: Instr) -> None:
 
 
 def _collective(
-    f: FunctionEmitter, name: str, inputs: list[str], outputs: list[Operand], b: int, c: int
+    f: FunctionEmitter,
+    name: str,
+    inputs: list[str],
+    outputs: list[Operand],
+    b: int,
+    c: int,
+    register: str = "b32",
 ) -> None:
     """A whole-warp operation whose registers go through the thread's values."""
-    place = abi.THREAD["values"]
+    place, width = abi.THREAD["values"], SIZE[register]
     for i, value in enumerate(inputs):
-        f.do(f"store i32 {value}, ptr {f.field('%thread', place + 4 * i)}")
+        f.do(f"store i{8 * width} {value}, ptr {f.field('%thread', place + width * i)}")
     f.set_thread_field("b", "i64", str(b))
     f.set_thread_field("c", "i64", str(c))
     f.set_thread_field("op", "i32", str(abi.WARP[name]))
     f.set_thread_field("mask", "i32", "-1")
     f.suspend("warp")
     for i, output in enumerate(outputs):
-        f.store(output, "b32", f.load("i32", f.field("%thread", place + 4 * i), 4))
+        f.store(output, register, f.load(f"i{8 * width}", f.field("%thread", place + width * i), width))
 
 
 def _items(operand: Operand) -> list[Operand]:
@@ -192,18 +199,30 @@ def ldmatrix(f: FunctionEmitter, x: Instr) -> None:
     _collective(f, "ldmatrix", [], outputs, len(outputs), int(x.has("trans")))
 
 
-@op("mma", "sync aligned m16n8k16 m16n8k8 m16n8k4 row col", "f32 f16 bf16 tf32")
+@op(
+    "mma",
+    "sync aligned row col satfinite kind::f8f6f4 " + " ".join(SHAPES),
+    "f16 bf16 tf32 f32 f64 e4m3 e5m2 s8 u8 s32",
+)
 def mma(f: FunctionEmitter, x: Instr) -> None:
-    """mma.sync d, a, b, c with f32 accumulators"""
-    types = x.types()
-    shape = abi.MMA.get((x.one_of("m16n8k16", "m16n8k8", "m16n8k4"), types[0], types[1]))
+    """mma.sync.shape.row.col.D.A.B.C d, a, b, c"""
+    d, a, b, c = x.types()
+    m, k = SHAPES[x.one_of(*SHAPES)]
     if (
-        shape is None
-        or types[1] != types[2]
-        or types[0] != types[3]
+        not any(
+            a in ab.split() and b in ab.split() and c in cd.split() and m == rows and k in ks
+            for ab, cd, rows, ks in abi.MMA_SHAPES
+        )
+        or c != d
         or x.parts.index("row") > x.parts.index("col")
+        or (x.has("satfinite") and c != "s32")
     ):
         raise UnsupportedError(f"instruction {x.op} is not supported")
-    fragments = [_items(a) for a in x.args[1:4]]
-    values = [f.value(v, "b32") for fragment in fragments for v in fragment]
-    _collective(f, "mma", values, _items(x.args[0]), shape, len(fragments[0]))
+    register = "b64" if c == "f64" else "b32"
+    inputs = [v for operand in x.args[1:4] for v in _items(operand)]
+    bits_in_all = m * k * bits(a) + k * 8 * bits(b) + m * 8 * bits(c)
+    if len(inputs) * 32 * bits(register) != bits_in_all:
+        raise ValueError(len(inputs))
+    values = [f.value(v, register) for v in inputs]
+    shape = m | k << 8 | abi.MMA[a] << 16 | abi.MMA[b] << 24 | abi.MMA[c] << 32 | x.has("satfinite") << 40
+    _collective(f, "mma", values, _items(x.args[0]), shape, 0, register)

@@ -125,10 +125,15 @@ def launch(text: str) -> str:
     return "ran"
 
 
+VERDICTS = {
+    1: "refused launch", 2: "too much memory", 218: "refused", 700: "wild address", 701: "refused launch",
+    710: "assertion", 719: "trap",
+}  # fmt: skip
+
+
 def _refusal(error: DriverError) -> str:
-    return {218: "refused", 700: "wild address", 999: "fault: the service failed"}.get(
-        error.code, f"error {error.code}"
-    )
+    """What a damaged kernel may come to; anything else says that the driver or its service is at fault."""
+    return VERDICTS.get(error.code, f"fault: error {error.code} {error.log[:200]}")
 
 
 def run_one(text: str) -> str:

@@ -92,7 +92,7 @@ class LoopWriter(Writer):
             head = f"int {i} = 40 + {start}; {i} > n; {i} -= {step}"
         body = f"{name} += in[(unsigned)({i} + {self.rng.randrange(9)}) % 1024];"
         inside = self.statements(int(self.rng.random() < 0.1), False)
-        whole = '_Pragma("unroll 1") ' if self.rng.random() < 0.8 else ""
+        whole = '_Pragma("unroll 1") ' if self.rng.random() < 0.5 else ""
         return f"{whole}for ({head}) {{ {body} {inside} }}"
 
 

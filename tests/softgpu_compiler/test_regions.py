@@ -22,6 +22,11 @@ from tests.softgpu_compiler.device import Driver
 
 KERNELS = Path(__file__).with_name("region_kernels.cu")
 SHAPES = [(64, 1, 1), (33, 1, 1), (7, 5, 3), (16, 16, 1), (8, 1, 4), (1, 1, 1), (1024, 1, 1)]
+UNROLLED = """
+extern "C" __global__ void unrolled(const int *in, int *out, int n) {
+  int me = blockIdx.x * blockDim.x + threadIdx.x, all = blockDim.x * gridDim.x;
+  for (int i = me; i < n * 200; i += all) out[me] = out[me] * 3 + in[i];
+}"""
 RANDOM = 16
 FIRST = int(os.environ.get("REMORA_RANDOM_KERNELS", "0"))  # other numbers: other kernels
 
@@ -85,6 +90,15 @@ def test_random_loops_in_step(driver: Driver, tmp_path: Path) -> None:
     text = translated(path)
     assert [mode(text, n) for n in names(text)].count("rounds") > RANDOM // 4
     compare(driver, text, names(text), [(33, 1, 1), (7, 5, 3), (256, 1, 1)])
+
+
+def test_an_unrolled_loop_in_step(driver: Driver, tmp_path: Path) -> None:
+    """nvcc runs the odd rounds first: the counter starts from two places, and grows four times a round."""
+    path = tmp_path / "unrolled.cu"
+    path.write_text(UNROLLED)
+    text = translated(path)
+    assert ".pragma" in text and mode(text, "unrolled") == "rounds"
+    compare(driver, text, ["unrolled"], [(33, 1, 1), (7, 1, 1)])
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class StepSkeleton(Skeleton):
         for head, loop in self.plan.loops.items():
             for x in self.plan.starts(head, [loop.counter]):
                 self.instruction(x)
-            step, bound = loop.steps[loop.counter], loop.bound
+            step, bound = loop.step, loop.bound
             for x in self.plan.same.chain(*(a.name for a in (step, bound) if isinstance(a, Reg))):
                 self.instruction(x)
             enough = self.emit(f"mul i64 {self.value(step, 's64')}, {FEW_ROUNDS}")

@@ -24,18 +24,20 @@ from remora.engine.softgpu.compiler.types import SIZE
 from remora.engine.softgpu.compiler.uniform import COORDINATES, Uniformity
 
 MAX_CUTS = 16
+MAX_ADDITIONS = 16  # to a counter in one round
 
 
 @dataclass(slots=True)
 class Loop:
-    """A natural loop: its blocks, its header, the one block behind it; what each round adds, by register,
-    and the one of these registers that decides about the end, with what it is compared with."""
+    """A natural loop: its blocks, its header, the one block behind it; what each round adds, by register;
+    and the register that decides about the end, what is added to it, and what it is compared with."""
 
     head: int
     blocks: set[int]
     behind: int
     steps: dict[str, Operand] = field(default_factory=dict)
     counter: str = ""
+    step: Operand = field(default_factory=lambda: Int(0))
     bound: Operand = field(default_factory=lambda: Int(0))
 
 
@@ -64,7 +66,7 @@ class Rounds(Plan):
 
     def start(self, head: int, name: str) -> Instr:
         """The instruction that gives a register that a loop counts on its first value."""
-        return next(x for k, x in self.same.writers[name] if k not in self.loops[head].blocks)
+        return next(x for x in _starts(self, self.loops[head], name) if _can_be_had(self, x))
 
     def starts(self, head: int, names: list[str]) -> list[Instr]:
         """The instructions that compute the first values of registers that a loop counts on."""
@@ -186,14 +188,54 @@ def _steps(rounds: Rounds, loop: Loop) -> dict[str, Operand]:
     for name in graph.live[loop.head]:
         writers = same.writers.get(name, [])
         inside = [(k, x) for k, x in writers if k in loop.blocks]
-        starts = [x for k, x in writers if k not in loop.blocks]
+        starts = _starts(rounds, loop, name)
         if len(inside) != 1 or len(starts) != 1 or name in graph.live[0]:
             continue
         (k, step), start = inside[0], starts[0]
-        again = same.is_start(start) and all(same.lasts(u, start) for u in uses(start))
-        if again and _every_round(graph, loop, k) and same.adds_to(name, step) and rounds.alike(step.args[2]):
+        if (
+            _can_be_had(rounds, start)
+            and _every_round(graph, loop, k)
+            and same.adds_to(name, step)
+            and rounds.alike(step.args[2])
+        ):
             found[name] = step.args[2]
     return found
+
+
+def _starts(rounds: Rounds, loop: Loop, name: str) -> list[Instr]:
+    """What a register may have been given before a loop."""
+    return [x for k, x in rounds.same.writers.get(name, []) if k not in loop.blocks]
+
+
+def _can_be_had(rounds: Rounds, start: Instr) -> bool:
+    """Whether an instruction's result can be computed again later."""
+    same = rounds.same
+    return same.is_start(start) and all(same.lasts(u, start) for u in uses(start))
+
+
+def _drift(rounds: Rounds, loop: Loop, name: str) -> Operand | None:
+    """What a round adds to a register, in one addition or several: one of them. It is kept, not computed
+    again, since it may start from several places: nvcc unrolls a loop and runs the odd rounds before it."""
+    writers = rounds.same.writers
+    if not any(_can_be_had(rounds, x) for x in _starts(rounds, loop, name)):
+        return None
+    found: Operand | None = None
+    at = name
+    for _ in range(MAX_ADDITIONS):
+        inside = [(k, x) for k, x in writers.get(at, []) if k in loop.blocks]
+        if (
+            len(inside) != 1
+            or inside[0][1].name != "add"
+            or not _every_round(rounds.graph, loop, inside[0][0])
+        ):
+            return None
+        source, found = inside[0][1].args[1:]
+        if not isinstance(source, Reg) or not rounds.alike(found):
+            return None
+        at = source.name
+        if at == name:
+            return found
+    return None
 
 
 def _every_round(graph: Graph, loop: Loop, k: int) -> bool:
@@ -224,8 +266,11 @@ def _left_together(rounds: Rounds, loop: Loop) -> bool:
         return False
     operands = tests[0].args[1:]
     for counter, bound in (operands, operands[::-1]):
-        if isinstance(counter, Reg) and counter.name in loop.steps and rounds.alike(bound):
-            loop.counter, loop.bound = counter.name, bound
+        if not isinstance(counter, Reg) or not rounds.alike(bound):
+            continue
+        step = loop.steps.get(counter.name) or _drift(rounds, loop, counter.name)
+        if step is not None:
+            loop.counter, loop.step, loop.bound = counter.name, step, bound
             return True
     return False
 

@@ -107,6 +107,7 @@ struct rm_channel {
   int32_t expected;           /* rm_expect */
 
   uint32_t spin_vain, spin_rest; /* of the reading thread: see spin() */
+  bool yields_first;             /* likewise: see look_in_vain() */
 
   RM_OWN_LINE struct rm_rx rx;
   RM_OWN_LINE uint64_t ready; /* end of records handed to the consumer: rx.parsed, published */

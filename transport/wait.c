@@ -71,18 +71,23 @@ static bool spun_enough(rm_channel *ch, uint64_t *end) {
 
 /* Reads without sleeping until spin_us after something last came: then it was in vain. Yielding
  * lets a peer on this processor answer, and costs little where it has another. If it is there and
- * a yield did not let it, only sleeping does. */
+ * a yield did not let it, only sleeping does; if one yield did, the next wait begins with it. */
 static bool look_in_vain(rm_channel *ch, rm_waiter *w) {
+  bool yielded = ch->yields_first;
   uint64_t end = 0;
-  for (unsigned vain = 0; !done(ch, w);) {
+  unsigned vain = 0;
+  ch->yields_first = false;
+  if (yielded) sched_yield();
+  while (!done(ch, w)) {
     if (rm_read_some(ch, false) != -EAGAIN) {
-      end = vain = 0;
+      if (!done(ch, w)) end = vain = 0;
       continue;
     }
     if (vain == 1 && rm_beside(ch)) return false;
     sched_yield();
     if (++vain % RM_SPIN_LOOKS == 0 && spun_enough(ch, &end)) return true;
   }
+  ch->yields_first = yielded ? vain == 0 : vain == 1 && rm_beside(ch);
   return false;
 }
 

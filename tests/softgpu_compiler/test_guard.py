@@ -89,6 +89,15 @@ def test_two_comparisons(driver: Driver, barrier: str) -> None:
 
 
 @pytest.mark.parametrize("barrier", ["", BARRIER])
+def test_a_bound_that_changes_after_the_comparison(driver: Driver, barrier: str) -> None:
+    test = single("ge", "s32", False) + " sub.u32 %r2, %r2, 10;"
+    module = driver.load((HEAD + kernel("k", test, "", barrier)).encode())
+    out = np.zeros((ROWS, THREADS), "u4")
+    module.launch("k", 1, (THREADS, ROWS), out, np.uint32(0), np.uint32(60))
+    assert np.array_equal(out, passing("ge", "s32", False, "", 0, 60))
+
+
+@pytest.mark.parametrize("barrier", ["", BARRIER])
 @pytest.mark.parametrize(
     ("test", "trimmed"),
     [

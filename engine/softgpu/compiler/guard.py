@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from remora.engine.softgpu.compiler.cfg import Block, Graph, is_barrier, uses
+from remora.engine.softgpu.compiler.cfg import Block, Graph, defs, is_barrier, uses
 from remora.engine.softgpu.compiler.syntax import Function, Instr, Int, Not, Operand, Reg, Special
 from remora.engine.softgpu.compiler.types import SIZE
 from remora.engine.softgpu.compiler.uniform import PURE, Uniformity
@@ -132,12 +132,17 @@ class _Terms:
         a, b = x.args[1:]
         if self.growth(b, kind) == 1 and self.growth(a, kind) == 0:
             a, b, order = b, a, MIRRORED.get(order, order)
-        if self.growth(a, kind) != 1 or self.growth(b, kind) != 0:
+        if self.growth(a, kind) != 1 or self.growth(b, kind) != 0 or self.changes_after(x, b):
             return None
         if order in ("lo", "ls", "hi", "hs"):
             order, kind = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}[order], "u" + kind[1:]
         wraps = not self.is_coordinate(a)
         return Term(x, a, order, b, kind, wraps, holds) if order in ("lt", "le", "gt", "ge", "eq") else None
+
+    def changes_after(self, x: Instr, operand: Operand) -> bool:
+        """Whether an operand of `x` is written again in the rest of the block."""
+        place = next(i for i, y in enumerate(self.block.code) if y is x)
+        return any(isinstance(operand, Reg) and operand.name in defs(y) for y in self.block.code[place:])
 
     def growth(self, operand: Operand, kind: str) -> int | None:
         """How much more an operand is in the next thread of a row, at the width of `kind`."""

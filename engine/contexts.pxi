@@ -200,6 +200,7 @@ cdef void run_sync(void *session, Job *queued) noexcept nogil:
     if job.event != NULL:
         event_release(s, job.event)
     settle(s, job.seq)
+    jobs_told(&s.jobs)
     if job.token:
         send_done(s, job.token, status)
     else:

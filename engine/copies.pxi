@@ -298,6 +298,7 @@ cdef void finish_large_out(Session *s, Item *item, int32_t status) noexcept nogi
             item.gate.status = status
         status = item.gate.status
         gate_drop(item.gate)
+    item_tells(s, item)
     send_done(s, item.token, status)
 
 

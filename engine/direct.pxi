@@ -19,7 +19,7 @@ cdef extern from "engine/softgpu/visible.h" nogil:
 
 
 cdef enum:
-    REST_LOOKS = 8  # a helper that has just told the client may not have gone to sleep yet
+    REST_LOOKS = 8  # the issuer releases a record just after it has answered it
 
 
 cdef const sg_visible *driver_shows_memory() noexcept nogil:
@@ -32,9 +32,13 @@ cdef const sg_visible *driver_shows_memory() noexcept nogil:
 
 cdef bint session_rests(Session *s) noexcept nogil:
     """Asked by the reading thread about the last record that arrived: has all before it taken effect?"""
+    cdef bint all_told
     cdef int look
     for look in range(REST_LOOKS):
-        if jobs_rest(&s.jobs) and s.visible.rest():
+        pthread_mutex_lock(&s.lane_lock)
+        all_told = s.items == s.told
+        pthread_mutex_unlock(&s.lane_lock)
+        if all_told and rm_bulk_preceding(s.channel).alone and jobs_rest(&s.jobs) and s.visible.rest():
             return True
         sched_yield()
     return False
@@ -50,7 +54,7 @@ cdef bint lands_directly(Session *s, const rm_preceding *before, size_t n, uint6
     where[0] = q.dst
     if q.width * q.rows != n or n <= INLINE_MAX or not in_one_piece(s, q.dst, q.pitch, q.width, q.rows):
         return False
-    if before.start != s.placed_to and not (before.alone and session_rests(s)):
+    if before.start != s.placed_to and not session_rests(s):
         return False
     if check_range(s, q.dst, n) != SUCCESS:
         return False

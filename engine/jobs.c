@@ -1,6 +1,8 @@
 /* jobs.c: see jobs.h. */
 #include "jobs.h"
 
+static __thread bool in_job, told; /* of this thread */
+
 static void *work(void *arg) {
   Jobs *jobs = arg;
   pthread_mutex_lock(&jobs->lock);
@@ -16,8 +18,11 @@ static void *work(void *arg) {
     if (!jobs->first) jobs->end = &jobs->first;
     if (jobs->queued-- >= JOBS_QUEUED) pthread_cond_broadcast(&jobs->fewer);
     pthread_mutex_unlock(&jobs->lock);
+    in_job = true;
     job->run(jobs->session, job);
     pthread_mutex_lock(&jobs->lock);
+    if (told) jobs->told--;
+    in_job = told = false;
   }
   jobs->threads--;
   pthread_mutex_unlock(&jobs->lock);
@@ -69,9 +74,18 @@ void jobs_push_first(Jobs *jobs, Job *job) {
   pthread_mutex_unlock(&jobs->lock);
 }
 
+bool jobs_told(Jobs *jobs) {
+  if (!in_job || told) return in_job;
+  pthread_mutex_lock(&jobs->lock);
+  told = true;
+  jobs->told++;
+  pthread_mutex_unlock(&jobs->lock);
+  return true;
+}
+
 bool jobs_rest(Jobs *jobs) {
   pthread_mutex_lock(&jobs->lock);
-  bool rest = !jobs->queued && jobs->idle == jobs->threads;
+  bool rest = !jobs->queued && jobs->idle + jobs->told == jobs->threads;
   pthread_mutex_unlock(&jobs->lock);
   return rest;
 }

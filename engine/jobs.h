@@ -25,6 +25,7 @@ typedef struct Jobs {
   Job *first, **end;
   void *session;
   uint32_t threads, idle, queued;
+  uint32_t told; /* threads whose jobs have told all they had to */
   bool ended;
 } Jobs;
 
@@ -33,7 +34,9 @@ void jobs_init(Jobs *jobs, void *session);
 void jobs_push(Jobs *jobs, Job *job);
 /* Ahead of all that wait; never waits. */
 void jobs_push_first(Jobs *jobs, Job *job);
-/* Whether no job is queued or under way. */
+/* In a job: nobody notices what it does from now on but who waits for room. False outside jobs. */
+bool jobs_told(Jobs *jobs);
+/* Whether no job is queued, or under way but those that have told. */
 bool jobs_rest(Jobs *jobs);
 void jobs_end(Jobs *jobs);
 

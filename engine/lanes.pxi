@@ -264,6 +264,7 @@ cdef void lane_pop(Session *s, Lane *lane, Context *context) noexcept nogil:
     if lane.first == NULL:
         lane.last = NULL
     s.items -= 1
+    s.told -= item.told
     if item.kind == ITEM_OUT or item.kind == ITEM_LARGE_OUT:
         s.outs -= 1
     if item.kind == ITEM_FREE:
@@ -280,6 +281,8 @@ cdef void complete(Session *s, Item *item, int32_t status) noexcept nogil:
         status = item.status
     if item.kind == ITEM_SYNC or item.kind == ITEM_MARK:
         settle(s, item.seq)
+    if item.kind == ITEM_SYNC or item.kind == ITEM_MARK:
+        item_tells(s, item)
     if item.kind == ITEM_SYNC:
         send_reply(s, &item.call, status, NULL, 0)
     elif item.kind == ITEM_MARK:
@@ -293,6 +296,15 @@ cdef void complete(Session *s, Item *item, int32_t status) noexcept nogil:
     elif item.kind == ITEM_GATE and status != SUCCESS:
         gate_give_up(&s.gates, item.token, status)
     give_back(s, item)
+
+
+cdef void item_tells(Session *s, Item *item) noexcept nogil:
+    """Before the last word of an item to the client: all that it had to do with the device's memory is done."""
+    if jobs_told(&s.jobs):
+        pthread_mutex_lock(&s.lane_lock)
+        s.told += 1
+        item.told = True
+        pthread_mutex_unlock(&s.lane_lock)
 
 
 cdef void give_back(Session *s, Item *item) noexcept nogil:
@@ -311,6 +323,7 @@ cdef void send_pieces(Session *s, Item *item, int32_t status) noexcept nogil:
     while piece != NULL and status == SUCCESS:
         rm_bulk_lend(s.channel, <uint32_t>item.token, piece.bytes, piece.size, True)
         piece = piece.next
+    item_tells(s, item)
     send_done(s, item.token, status)
     rm_bulk_returned(s.channel)
 

@@ -34,6 +34,7 @@ typedef struct Item {
   Gate *gate;     /* of a large copy out: what it came to */
   int32_t status; /* known before the event: a copy that could not be issued */
   uint8_t kind;
+  bool told; /* the client hears the end of it: what is left is bookkeeping */
 } Item;
 
 /* ITEM_GATE: behind a gate of the same token; only a failure of the stream makes it do something.
@@ -143,7 +144,8 @@ typedef struct Session {
 
   Lane *lanes;
   uint64_t issued; /* seq of the newest item */
-  uint32_t items;  /* pending in all lanes */
+  uint32_t items;  /* pending in all lanes, */
+  uint32_t told;   /* of them, those told, */
   uint32_t outs;   /* of them, those that carry data out, */
   uint32_t frees;  /* and frees in stream order */
   bool ended;

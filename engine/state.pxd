@@ -163,6 +163,7 @@ cdef extern from "engine/session.h" nogil:
     void jobs_init(Jobs *jobs, void *session)
     void jobs_push(Jobs *jobs, Job *job)
     void jobs_push_first(Jobs *jobs, Job *job)
+    bint jobs_told(Jobs *jobs)
     bint jobs_rest(Jobs *jobs)
     void jobs_end(Jobs *jobs)
 
@@ -207,6 +208,7 @@ cdef extern from "engine/session.h" nogil:
         Gate *gate
         int32_t status
         uint8_t kind
+        bint told
     ctypedef struct Lane:
         Job job
         Lane *all
@@ -290,6 +292,7 @@ cdef extern from "engine/session.h" nogil:
         Lane *lanes
         uint64_t issued
         uint32_t items
+        uint32_t told
         bint ended
         uint32_t outs
         uint32_t frees

@@ -41,7 +41,7 @@ def _atomic(f: FunctionEmitter, x: Instr, target: Operand, mem: Operand, sources
     operation, ty, space = x.one_of(*OPERATIONS.split()), x.types()[-1], space_of(x)
     assert isinstance(mem, Mem) and operation
     pointer = f.address(Mem(mem.base, mem.offset), space)
-    if ty == "b128":
+    if ty == "b128" and operation not in ("cas", "exch"):
         raise UnsupportedError(f"instruction {x.op} is not supported")
     if x.has("v2", "v4", "v8"):
         _vector(f, x, operation, ty, space, pointer, target, sources[0])

@@ -27,7 +27,7 @@ INSIDE = (
     # Both ends of a thousand are more than the guest has: test_idle_memory counts the server's ends of fifty.
     "--deselect=tests/transport/conformance/test_idle.py::test_a_thousand_idle_channels_fit_in_a_gibibyte",
     # The unmodified programs. CuPy's libraries take more mappings than a process of the guest can have, which
-    # is as many as the host allows one of its own (vm.max_map_count).
+    # is as many as the host allows one of its own (vm.max_map_count): the guest's own limit decides nothing.
     "tests/programs/test_programs.py",
     "tests/programs/test_ordering.py",
     "--deselect=tests/programs/test_programs.py::test_cupy",

@@ -1,7 +1,7 @@
-/* rdma.h: one end of the rdma carrier, shared by its source files only: rdma.c sends and receives
- * (hot), rdma_bulk.c moves bulk messages, rdma_stage.c those whose memory is not registered,
- * rdma_memory.c registers memory, rdma_port.c finds the device, rdma_setup.c makes, connects
- * and frees. What travels: rdma_wire.h.
+/* rdma.h: one end of the rdma carrier, shared by its source files only: rdma_send.c sends, rdma.c
+ * receives and sleeps (both hot), rdma_bulk.c moves bulk messages, rdma_stage.c those whose memory
+ * is not registered, rdma_memory.c registers memory, rdma_port.c finds the device, rdma_setup.c
+ * makes, connects and frees. What travels: rdma_wire.h.
  *
  * `out` belongs to whoever holds the channel's send lock, `in` to the reading thread, but for the
  * words marked shared; `pump_lock` is held for a moment by whoever polls the receiving side.
@@ -126,8 +126,6 @@ typedef struct rm_rdma {
 
 /* rdma.c */
 extern const rm_link_ops rm_rdma_ops;
-/* Polls the sends: keeps what failed first. */
-void rm_rdma_retire(rm_rdma *r);
 /* Posts receives, all at first. false: the device failed. */
 bool rm_rdma_receives(rm_rdma *r, uint32_t count);
 /* Takes in completions. Any thread. Is there something that was not looked at yet? */
@@ -148,7 +146,17 @@ void rm_rdma_post_reads(rm_rdma *r);
 /* Hands in what has been read: bytes; -1: the channel has ended. */
 long rm_rdma_land(rm_rdma *r, rm_channel *ch);
 
-/* rdma.c, for rdma_bulk.c: adds a notice, or a plain WRITE, to the batch. */
+/* rdma_send.c: as rm_link_ops */
+int rm_rdma_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit);
+int rm_rdma_resume(rm_link *link);
+/* Polls the sends: keeps what failed first. */
+void rm_rdma_retire(rm_rdma *r);
+/* Sent and answered only when a while has passed in silence. */
+static inline bool rm_rdma_is_ping(uint32_t note) {
+  return note == RM_NOTE_PING || note == RM_NOTE_PONG;
+}
+
+/* rdma_send.c, for rdma_bulk.c: adds a notice, or a plain WRITE, to the batch. */
 rm_notice *rm_rdma_notice(rm_rdma *r, uint8_t kind);
 void rm_rdma_add_notice(rm_rdma *r, uint32_t payload);
 void rm_rdma_add_write(rm_rdma *r, const void *from, uint32_t n, uint64_t to, uint32_t key);

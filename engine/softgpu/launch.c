@@ -59,7 +59,7 @@ static CUresult check_sizes(const launch *l, const sg_kernel *k) {
   const struct rm_desc_kernel *d = sg_kernel_desc(k);
   uint64_t threads = product(l->threads);
   if (!fits_device(l)) return bad_geometry(k);
-  if (threads > d->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  if (threads > d->max_threads) return CUDA_ERROR_INVALID_VALUE; /* its launch bounds */
   if (!matches_required(d, l->threads)) return CUDA_ERROR_INVALID_VALUE;
   uint32_t dynamic =
       STATIC_SHARED - (d->static_shared < STATIC_SHARED ? d->static_shared : STATIC_SHARED);

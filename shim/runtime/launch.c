@@ -18,6 +18,7 @@
 #define RUNTIME_INVALID_CONFIGURATION ((CUresult)9)
 #define PACKED_MAX 65536u        /* bytes of packed parameters; CUDA allows 32,764 */
 #define SHARED_ALWAYS (48 << 10) /* bytes of shared memory that a kernel gets without asking */
+#define REGISTERS (64 << 10)     /* of a block, on every device that CUDA 13 knows */
 
 /* Where a launch's parameters are: kernelParams, or one packed buffer. */
 typedef struct arguments {
@@ -163,8 +164,11 @@ static CUresult send(const rm_function *f, const CUlaunchConfig *c, const rm_tar
 /* What the program may ask of this kernel, so that a launch beyond it fails at once. */
 static CUresult allowed(const CUlaunchConfig *c, const rm_function *f) {
   uint64_t threads = (uint64_t)c->blockDimX * c->blockDimY * c->blockDimZ;
-  if (threads > (uint64_t)f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
-    return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+  if (threads > (uint64_t)f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK]) {
+    uint64_t registers = threads * (uint64_t)f->attributes[CU_FUNC_ATTRIBUTE_NUM_REGS];
+    return registers > REGISTERS ? CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES /* else: its launch bounds */
+                                 : CUDA_ERROR_INVALID_VALUE;
+  }
   int most = f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES];
   int always = SHARED_ALWAYS - f->attributes[CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES];
   if (most < always) most = always;

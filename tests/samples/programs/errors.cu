@@ -28,7 +28,7 @@ static cudaError_t last() {
 static void launches() {
   int *d = zeros_on_device<int>(4);
   bounded<<<1, 65>>>(d);
-  EXPECT(last() == cudaErrorLaunchOutOfResources);
+  EXPECT(last() == cudaErrorInvalidValue);
   store<<<1, 1, 1 << 20>>>(d, 0);
   EXPECT(last() == cudaErrorInvalidValue);
   dynamic_shared<<<1, 32, 64 << 10>>>(d);

@@ -116,7 +116,7 @@ def call(f: FunctionEmitter, x: Instr) -> None:
     if not isinstance(target, Sym):
         _indirect_call(f, f.value(target, "u64"), pointers, len(results))
     else:
-        _direct_call(f, name, pointers)
+        _direct_call(f, name, pointers, len(results))
     for result, pointer in zip(results, pointers, strict=False):
         if isinstance(result, Reg):
             ty = raw(f.slot(result.name)[1])
@@ -128,13 +128,15 @@ def _is_external(f: FunctionEmitter, name: str) -> bool:
     return entry is None or entry.body < 0
 
 
-def _direct_call(f: FunctionEmitter, name: str, pointers: list[str]) -> None:
+def _direct_call(f: FunctionEmitter, name: str, pointers: list[str], results: int) -> None:
     entry = f.unit.module.entry(name)
     if name.startswith("__cudaCDP"):
         raise UnsupportedError(f"{NO_LAUNCHES} ({name})")
     if entry is None or entry.body < 0 or entry.entry:
         raise UnsupportedError(f"call of {name}, which this module doesn't define")
     function = f.unit.module.function(entry.name)
+    if results == 1 and not function.rets:  # linked images may disagree: what is not returned is anything
+        pointers = pointers[1:]
     if len(pointers) != len(function.rets) + len(function.params):
         raise PtxError(f"call of {name} with the wrong number of arguments")
     if _becomes_part(f, entry.name):

@@ -19,7 +19,8 @@ cdef extern from "engine/softgpu/visible.h" nogil:
 
 
 cdef enum:
-    REST_LOOKS = 8  # the issuer releases a record just after it has answered it
+    REST_LOOKS = 8     # a stream may be at its last bookkeeping
+    ISSUER_LOOKS = 64  # where nothing is left but that: the issuer releases a record just after it has answered it
 
 
 cdef const sg_visible *driver_shows_memory() noexcept nogil:
@@ -33,13 +34,17 @@ cdef const sg_visible *driver_shows_memory() noexcept nogil:
 cdef bint session_rests(Session *s) noexcept nogil:
     """Asked by the reading thread about the last record that arrived: has all before it taken effect?"""
     cdef bint all_told
+    cdef bint quiet
     cdef int look
-    for look in range(REST_LOOKS):
+    for look in range(ISSUER_LOOKS):
         pthread_mutex_lock(&s.lane_lock)
         all_told = s.items == s.told
         pthread_mutex_unlock(&s.lane_lock)
-        if all_told and rm_bulk_preceding(s.channel).alone and jobs_rest(&s.jobs) and s.visible.rest():
+        quiet = all_told and jobs_rest(&s.jobs) and s.visible.rest()
+        if quiet and rm_bulk_preceding(s.channel).alone:
             return True
+        if not quiet and look >= REST_LOOKS:
+            return False
         sched_yield()
     return False
 

@@ -12,6 +12,7 @@ OPTIMISE = 1  # O2 makes these kernels no faster and takes longer; docs/performa
 @functools.cache
 def machine() -> llvm.TargetMachine:
     """The host's target machine, for position-independent code."""
+    llvm.set_option("remora", "-disable-lsr")  # a fifth of compiling, for 2% of what kernels take
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(

@@ -54,8 +54,9 @@ typedef struct rm_link rm_link;
 
 /* All return 0 (or what they say) or an error: -errno or enum rm_error. */
 typedef struct rm_link_ops {
-  /* Sends parcels in order with one doorbell or system call, never waiting. -EAGAIN: not all went;
-   * the link remembers the rest and resume goes on with it. Credit travels with all of them. */
+  /* Sends parcels, at least one, in order with one doorbell or system call, never waiting. -EAGAIN:
+   * not all went; the link remembers the rest and resume goes on with it. Credit travels with all
+   * of them. */
   int (*send)(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit);
   int (*resume)(rm_link *link);
   /* Takes in what has arrived and hands it to rm_in_*. sleep: waits for something first, without a

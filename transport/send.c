@@ -278,7 +278,7 @@ static int send_bulk_locked(rm_channel *ch, const rm_parcel *bulk) {
   while (!error && !rm_ended(ch)) {
     count = gather(ch, parcels);
     if (ch->tx.sent == rm_load(&ch->head) && count < RM_PARCELS_MAX) break;
-    error = send_parcels(ch, parcels, count, true);
+    if (count) error = send_parcels(ch, parcels, count, true);
   }
   if (error || rm_ended(ch)) return error ? error : rm_load(&ch->error);
   parcels[count++] = *bulk;

@@ -55,6 +55,10 @@ def test_bulk_both_ways_at_once(run: Run, tmp_path: Path) -> None:
         assert seen[i] == state
 
 
+def test_copies_of_all_kinds_at_once(run: Run, tmp_path: Path) -> None:
+    run(cuda_program("mixed_copies"), tmp_path).expect_success()
+
+
 def test_full_ring_with_a_callback_outstanding(run: Run, tmp_path: Path) -> None:
     run(cuda_program("full_ring"), tmp_path).expect_success()
     assert np.fromfile(tmp_path / "out.raw", np.uint32)[0] == 60001

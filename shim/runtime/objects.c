@@ -13,6 +13,9 @@ typedef struct arena {
   char *base;
 } arena;
 
+/* Marks an object whose handle is gone. */
+#define RETIRED 0x80000000u
+
 #define STRIDE(type) ((uint32_t)((sizeof(type) + 63) / 64 * 64))
 
 static arena arenas[RM_KINDS] = {
@@ -85,7 +88,8 @@ void *rm_object_each(enum rm_kind kind, uint32_t *index) {
   arena *a = &arenas[kind];
   while (*index < __atomic_load_n(&a->used, __ATOMIC_ACQUIRE)) {
     rm_object *object = (rm_object *)(a->base + (size_t)(*index)++ * a->stride);
-    if (__atomic_load_n(&object->live, __ATOMIC_ACQUIRE)) return object;
+    uint32_t live = __atomic_load_n(&object->live, __ATOMIC_ACQUIRE);
+    if (live && !(live & RETIRED)) return object;
   }
   return NULL;
 }
@@ -94,7 +98,7 @@ void rm_object_free(void *handle) {
   rm_object *object = handle;
   pthread_mutex_lock(&lock);
   if (object->live) {
-    arena *a = &arenas[object->live - 1];
+    arena *a = &arenas[(object->live & ~RETIRED) - 1];
     __atomic_store_n(&object->live, 0, __ATOMIC_RELEASE);
     *next_free(object) = a->free;
     a->free = object->id;
@@ -103,5 +107,5 @@ void rm_object_free(void *handle) {
 }
 
 void rm_object_retire(void *handle) {
-  __atomic_store_n(&((rm_object *)handle)->live, 0, __ATOMIC_RELEASE);
+  __atomic_fetch_or(&((rm_object *)handle)->live, RETIRED, __ATOMIC_ACQ_REL);
 }

@@ -20,7 +20,7 @@ enum rm_kind {
 };
 
 typedef struct rm_object {
-  uint32_t live; /* kind + 1 while it exists, 0 when free */
+  uint32_t live; /* kind + 1 while it exists (see rm_object_retire), 0 when free */
   uint32_t id;   /* from 1 */
 } rm_object;
 
@@ -99,7 +99,8 @@ struct rm_function {
 typedef struct rm_pool {
   rm_object object;
   uint32_t device;
-  bool standard; /* the device's default pool */
+  bool standard;  /* the device's default pool */
+  uint32_t holds; /* its handle and its allocations */
   uint64_t release_threshold;
   uint64_t used, used_high;
   int32_t reuse[3];
@@ -120,7 +121,7 @@ void *rm_object_get(enum rm_kind kind, const void *handle);
 /* The live object at or after *index (from 0), NULL at the end; advances *index. */
 void *rm_object_each(enum rm_kind kind, uint32_t *index);
 void rm_object_free(void *object);
-/* Takes the handle away; the object is never used for another. */
+/* Takes the handle away; the object itself stays until it is freed. */
 void rm_object_retire(void *object);
 
 #endif

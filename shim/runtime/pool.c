@@ -17,6 +17,7 @@ static rm_pool *new_pool(CUdevice device) {
   rm_pool *pool = rm_object_new(RM_POOL);
   if (!pool) return NULL;
   pool->device = (uint32_t)device;
+  pool->holds = 1;
   pool->reuse[0] = pool->reuse[1] = pool->reuse[2] = 1;
   return pool;
 }
@@ -65,6 +66,10 @@ CUresult rm_cuDeviceSetMemPool(CUdevice device, CUmemoryPool handle) {
   return CUDA_SUCCESS;
 }
 
+static void let_go(rm_pool *pool) {
+  if (!__atomic_sub_fetch(&pool->holds, 1, __ATOMIC_ACQ_REL)) rm_object_free(pool);
+}
+
 /* ---- pools of the program's own: they count, as the default one does */
 
 CUresult rm_cuMemPoolCreate(CUmemoryPool *out, const CUmemPoolProps *props) {
@@ -87,23 +92,24 @@ CUresult rm_cuMemPoolDestroy(CUmemoryPool handle) {
   if (!pool || pool->standard) return CUDA_ERROR_INVALID_VALUE;
   __atomic_compare_exchange_n(&current[pool->device], &own, NULL, false, __ATOMIC_ACQ_REL,
                               __ATOMIC_ACQUIRE);
-  if (__atomic_load_n(&pool->used, __ATOMIC_ACQUIRE))
-    rm_object_retire(pool); /* allocations still name it: it stays, without a handle */
-  else
-    rm_object_free(pool);
+  rm_object_retire(pool); /* while allocations name it, it stays without a handle */
+  let_go(pool);
   return CUDA_SUCCESS;
 }
 
 /* ---- allocating and freeing */
 
 static void charge(rm_pool *pool, uint64_t bytes) {
+  __atomic_add_fetch(&pool->holds, 1, __ATOMIC_ACQ_REL);
   uint64_t used = __atomic_add_fetch(&pool->used, bytes, __ATOMIC_RELAXED);
   rm_progress_reached(&pool->used_high, used);
 }
 
 void rm_pool_returned(const rm_range *range) {
   rm_pool *pool = range->owner;
-  if (pool) __atomic_sub_fetch(&pool->used, range->bytes, __ATOMIC_RELAXED);
+  if (!pool) return;
+  __atomic_sub_fetch(&pool->used, range->bytes, __ATOMIC_RELAXED);
+  let_go(pool);
 }
 
 static CUresult alloc(CUdeviceptr *out, size_t bytes, CUmemoryPool handle, CUstream stream) {

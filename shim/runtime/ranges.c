@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "ranges.h"
 
 static rm_range *ranges;
@@ -94,8 +95,11 @@ bool rm_range_remove(uint64_t base, unsigned kinds, rm_range *out) {
 
 void rm_range_forget(const rm_context *context) {
   pthread_mutex_lock(&lock);
-  for (size_t i = count; i-- > 0;)
-    if (ranges[i].context == context && !rm_range_pinned(&ranges[i])) remove_at(i);
+  for (size_t i = count; i-- > 0;) {
+    if (ranges[i].context != context || rm_range_pinned(&ranges[i])) continue;
+    if (ranges[i].kind == RM_RANGE_DEVICE) rm_pool_returned(&ranges[i]);
+    remove_at(i);
+  }
   pthread_mutex_unlock(&lock);
 }
 

@@ -51,6 +51,22 @@ static void pools(cudaStream_t stream) {
   EXPECT(cudaMemPoolDestroy(standard) == cudaErrorInvalidValue);
 }
 
+// Pools that are destroyed while memory of theirs is in use come and go without end.
+static void passing_pools(cudaStream_t stream) {
+  cudaMemPoolProps props{};
+  props.allocType = cudaMemAllocationTypePinned;
+  props.location = {cudaMemLocationTypeDevice, 0};
+  for (int i = 0; i < 3000; i++) {
+    cudaMemPool_t pool;
+    void *memory;
+    CHECK(cudaMemPoolCreate(&pool, &props));
+    CHECK(cudaMallocFromPoolAsync(&memory, 4096, pool, stream));
+    CHECK(cudaMemPoolDestroy(pool));
+    CHECK(cudaFreeAsync(memory, stream));
+    if (i % 100 == 0) CHECK(cudaStreamSynchronize(stream));
+  }
+}
+
 static void hints(cudaStream_t stream) {
   char *data = zeros_on_device<char>(4096);
   cudaStreamAttrValue value{}, told{};
@@ -74,6 +90,7 @@ int main() {
   cudaStream_t stream;
   CHECK(cudaStreamCreate(&stream));
   pools(stream);
+  passing_pools(stream);
   hints(stream);
   return verdict();
 }

@@ -32,16 +32,20 @@ cdef const sg_visible *driver_shows_memory() noexcept nogil:
 
 
 cdef bint session_rests(Session *s) noexcept nogil:
-    """Asked by the reading thread about the last record that arrived: has all before it taken effect?"""
-    cdef bint all_told
+    """Asked by the reading thread about the last record that arrived: has all before it taken effect?
+
+    Asked in this order: once the record is alone, the issuer adds nothing to what is looked at after.
+    """
+    cdef bint alone
     cdef bint quiet
     cdef int look
     for look in range(ISSUER_LOOKS):
+        alone = rm_bulk_preceding(s.channel).alone
         pthread_mutex_lock(&s.lane_lock)
-        all_told = s.items == s.told
+        quiet = s.items == s.told
         pthread_mutex_unlock(&s.lane_lock)
-        quiet = all_told and jobs_rest(&s.jobs) and s.visible.rest()
-        if quiet and rm_bulk_preceding(s.channel).alone:
+        quiet = quiet and jobs_rest(&s.jobs) and s.visible.rest()
+        if quiet and alone:
             return True
         if not quiet and look >= REST_LOOKS:
             return False

@@ -40,6 +40,32 @@ def test_mutations_run_without_harm() -> None:
     assert ran and int(ran[1]) > RUN // 2, run.stdout
 
 
+NAMES = """.version 9.0
+.target sm_75
+.address_size 64
+.global .u32 counter;
+.func twice() { ret; }
+.visible .entry kernel() {
+.reg .b32 %r1; .reg .f32 %f1; .reg .b64 %rd1; .reg .pred %p1;
+INSTRUCTION
+ret;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("instruction", "verdict"),
+    [
+        ("mov.u64 %rd1, counter;", "translated"),
+        ("fma.rn.f32 %f1, twice, %f1, %f1;", "refused"),
+        ("setp.lt.s32 %p1, %r1, twice;", "refused"),
+        ("add.u32 %r1, %r1, counter;", "refused"),
+    ],
+)
+def test_an_address_has_64_bits_and_is_no_float(instruction: str, verdict: str) -> None:
+    assert fuzz.translate(NAMES.replace("INSTRUCTION", instruction)) == verdict
+
+
 def test_a_fault_is_noticed(seeds: list[Seedling], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "describe", lambda module: module.no_such_thing)
     assert fuzz.translate(seeds[0].text).startswith("fault: AttributeError")

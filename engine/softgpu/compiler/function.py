@@ -302,12 +302,15 @@ class FunctionEmitter(Builder):
     def symbol_value(self, name: str, offset: int, ty: str) -> str:
         """A symbol as an operand: its address in its own space (shared: an offset)."""
         if name == "WARP_SZ":
-            return "32"
+            return self.number(32, ty)
+        if ty in FLOAT:
+            raise PtxError(f"{name} is an address, not an {ty}")
         shared = self.unit.shared_offset(self.scope.function.name, name)
         if shared is not None and name not in self.scope.memory:
             return str(shared + offset)
-        address = self.emit(f"ptrtoint ptr {self.symbol_pointer(name, offset)} to i64")
-        return self.resize(address, 64, bits(ty))
+        if bits(ty) < 64:
+            raise PtxError(f"the address of {name} has 64 bits, not {bits(ty)}")
+        return self.emit(f"ptrtoint ptr {self.symbol_pointer(name, offset)} to i64")
 
     def address(self, mem: Operand, space: str) -> str:
         """A memory operand in a state space, as a pointer."""

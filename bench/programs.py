@@ -23,7 +23,7 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "stream": ["bench/raw/stream.c", "bench/common/*.c"],
     "shmpong": ["bench/raw/shmpong.c", "bench/common/*.c"],
     "memcopy": ["bench/raw/memcopy.c", "bench/common/*.c"],
-    "ringput": ["bench/raw/ringput.c", "bench/common/bench.c"],
+    "ringput": ["bench/raw/ringput.c", "bench/common/*.c"],
     "client": ["bench/client/*.c", "bench/common/*.c"],
     "compare": ["bench/rdma/compare.c", "bench/rdma/pair.c", "bench/common/*.c", "transport/*.c"],
     "rdmacost": ["bench/rdma/cost.c", "bench/common/*.c", "transport/*.c"],

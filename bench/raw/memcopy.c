@@ -5,7 +5,6 @@
  * The memory is what the other end's is: touched by both before, huge pages where the system gives
  * them when asked. The bytes are fresh each time, and checked afterwards. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "memory.h"
 #include "tcp.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -39,7 +39,7 @@ static void map(int fd) {
   unsigned char *room =
       mmap(NULL, bytes + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   unsigned char *at = room + (-(uintptr_t)room & (HUGE_PAGE - 1));
-  if (fd < 0 || room == MAP_FAILED ||
+  if (room == MAP_FAILED ||
       mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
     bench_fail("no shared memory");
   c = (control *)at;
@@ -74,11 +74,7 @@ static void hand_over(uint32_t how) {
 
 /* Sleeps between runs, which begin and end with a hand-over that wakes it. */
 static int serve(void) {
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", getpid());
-  int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (fd < 0 || ftruncate(fd, HUGE_PAGE + DEVICE_BYTES)) bench_fail("no shared memory");
-  map(fd);
+  map(bench_make_memory(HUGE_PAGE + DEVICE_BYTES));
   for (size_t at = 0, huge = 1; at < DEVICE_BYTES; at += HUGE_PAGE) {
     device[at] = 1;
     huge = huge && !madvise(device + at, HUGE_PAGE, MADV_COLLAPSE);
@@ -143,11 +139,7 @@ int main(int argc, char **argv) {
   static const bench_command commands[] = {{"htod", 3, htod}, {"dtoh", 3, dtoh}};
   if (argc == 2 && strcmp(argv[1], "server") == 0) return serve();
   if (argc != 3 || strcmp(argv[1], "client") != 0) bench_fail("memcopy server | client NUMBER");
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", (int)bench_number(argv[2]));
-  int fd = shm_open(name, O_RDWR, 0);
-  shm_unlink(name);
-  map(fd);
+  map(bench_find_memory(bench_number(argv[2])));
   memset(device, 1, DEVICE_BYTES);
   int status = bench_serve(commands, 2);
   __atomic_store_n(&c->over, 1, __ATOMIC_SEQ_CST);

@@ -11,7 +11,6 @@
  *   so that puts make no system call.
  * `ringput server` makes the memory and prints a number; `ringput client NUMBER` finds it. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "memory.h"
 
 enum { RING_BYTES = 1 << 22, NAP_NS = 50000 };
 
@@ -43,7 +43,7 @@ static memory *m;
 
 static memory *map(int fd) {
   void *at = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (fd < 0 || at == MAP_FAILED) bench_fail("no shared memory");
+  if (at == MAP_FAILED) bench_fail("no shared memory");
   close(fd);
   return at;
 }
@@ -133,11 +133,7 @@ static int sleep_for_more(uint64_t at) {
 }
 
 static int serve(void) {
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", getpid());
-  int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (fd < 0 || ftruncate(fd, sizeof *m)) bench_fail("no shared memory");
-  m = map(fd);
+  m = map(bench_make_memory(sizeof *m));
   memset(m->ring, 1, RING_BYTES); /* every page there */
   prctl(PR_SET_TIMERSLACK, 1000);
   printf("port=%d\n", getpid());
@@ -154,11 +150,7 @@ int main(int argc, char **argv) {
   static const bench_command commands[] = {{"run", 3, run}};
   if (argc == 2 && strcmp(argv[1], "server") == 0) return serve();
   if (argc != 3 || strcmp(argv[1], "client") != 0) bench_fail("ringput server | client NUMBER");
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", (int)bench_number(argv[2]));
-  int fd = shm_open(name, O_RDWR, 0);
-  shm_unlink(name);
-  m = map(fd);
+  m = map(bench_find_memory(bench_number(argv[2])));
   memset(m->ring, 1, RING_BYTES); /* every page mapped here too */
   pthread_t second;
   if (pthread_create(&second, NULL, stay, NULL)) bench_fail("no thread");

@@ -2,7 +2,6 @@
  * each way with a counter before the bytes, and nothing else. `shmpong server` makes the memory and
  * prints a number; `shmpong client NUMBER` finds it. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "memory.h"
 #include "tcp.h"
 
 enum { MOST_BYTES = 4000 };
@@ -65,13 +65,14 @@ static void take(slot *from, void *bytes, uint32_t n, uint32_t count, const plan
   memcpy(bytes, from->bytes, n);
 }
 
+static memory *map(int fd) {
+  void *at = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) bench_fail("no shared memory");
+  return at;
+}
+
 static int serve(void) {
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", getpid());
-  int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (fd < 0 || ftruncate(fd, sizeof *m)) bench_fail("no shared memory");
-  m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (m == MAP_FAILED) bench_fail("no shared memory");
+  m = map(bench_make_memory(sizeof *m));
   printf("port=%d\n", getpid());
   fflush(stdout);
   for (uint32_t run = 0;; run++) {
@@ -115,12 +116,7 @@ int main(int argc, char **argv) {
   static const bench_command commands[] = {{"run", 5, run}};
   if (argc == 2 && strcmp(argv[1], "server") == 0) return serve();
   if (argc != 3 || strcmp(argv[1], "client") != 0) bench_fail("shmpong server | client NUMBER");
-  char name[64];
-  snprintf(name, sizeof name, "/remora-bench-%d", (int)bench_number(argv[2]));
-  int fd = shm_open(name, O_RDWR, 0);
-  shm_unlink(name);
-  m = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (m == MAP_FAILED) bench_fail("no shared memory of this number");
+  m = map(bench_find_memory(bench_number(argv[2])));
   int status = bench_serve(commands, 1);
   begin((plan){0});
   return status;

@@ -4,6 +4,7 @@
    the thread that posts it. */
 #ifndef SG_QUEUE_H
 #define SG_QUEUE_H
+#include "../../shim/runtime/stream_hints.h"
 #include "context.h"
 
 typedef struct sg_command {
@@ -24,15 +25,13 @@ enum {
 /* Up to so many bytes a copy or a fill is quick. */
 enum { SG_QUICK_BYTES = 1 << 20 };
 
-enum { SG_STREAM_HINTS = 4 };
-
 typedef struct sg_queue {
   _Atomic int references;
   sg_context *context;
   uint64_t id;
   unsigned flags; /* CU_STREAM_NON_BLOCKING ... */
   int priority;
-  CUstreamAttrValue hints[SG_STREAM_HINTS]; /* kept for who asks: stream_attributes.c */
+  CUstreamAttrValue hints[STREAM_HINTS]; /* kept for who asks: stream_attributes.c */
   bool ordered_with_legacy;
   struct sg_queue *next; /* in the context */
   _Atomic uint64_t submitted;

@@ -2,16 +2,6 @@
 #include "stream.h"
 #include <string.h>
 
-static int hint_at(CUstreamAttrID attribute) {
-  switch ((int)attribute) {
-  case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW: return 0;
-  case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY: return 1;
-  case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP: return 2;
-  case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN: return 3;
-  default: return -1;
-  }
-}
-
 static CUresult find(CUstream handle, sg_queue **queue) {
   sg_context *c;
   return sg_enter_stream(handle, &c, queue);
@@ -21,7 +11,7 @@ CUresult sg_cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute,
                                  CUstreamAttrValue *value) {
   sg_queue *q;
   CUresult r = find(handle, &q);
-  int at = hint_at(attribute);
+  int at = stream_hint_at(attribute);
   if (r != CUDA_SUCCESS) return r;
   if (!value || (at < 0 && attribute != CU_LAUNCH_ATTRIBUTE_PRIORITY))
     return CUDA_ERROR_INVALID_VALUE;
@@ -37,7 +27,7 @@ CUresult sg_cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
                                  const CUstreamAttrValue *value) {
   sg_queue *q;
   CUresult r = find(handle, &q);
-  int at = hint_at(attribute);
+  int at = stream_hint_at(attribute);
   if (r != CUDA_SUCCESS) return r;
   if (!value || at < 0) return CUDA_ERROR_INVALID_VALUE;
   q->hints[at] = *value;

@@ -7,6 +7,7 @@
 #define REMORA_SHIM_OBJECTS_H
 
 #include "call.h"
+#include "stream_hints.h"
 
 enum rm_kind {
   RM_CONTEXT,
@@ -48,14 +49,12 @@ struct rm_context {
   struct rm_stream *mover; /* carries shared memory up and down; NULL until it is needed */
 };
 
-enum { RM_STREAM_HINTS = 4 };
-
 typedef struct rm_stream {
   rm_object object;
   rm_context *context;
   uint32_t flags;
   int32_t priority;
-  CUstreamAttrValue hints[RM_STREAM_HINTS]; /* kept for who asks; by hint_at() */
+  CUstreamAttrValue hints[STREAM_HINTS]; /* kept for who asks; by stream_hint_at() */
   rm_progress progress;
 } rm_stream;
 

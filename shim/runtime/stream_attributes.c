@@ -8,16 +8,6 @@
 #include "thread.h"
 #include "../generated/local.h"
 
-static int hint_at(CUstreamAttrID attribute) {
-  switch ((int)attribute) {
-  case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW: return 0;
-  case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY: return 1;
-  case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP: return 2;
-  case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN: return 3;
-  default: return -1;
-  }
-}
-
 static CUresult find(CUstream handle, rm_stream **stream) {
   rm_target target;
   CUresult status = rm_ready();
@@ -30,7 +20,7 @@ CUresult rm_cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute,
                                  CUstreamAttrValue *value) {
   rm_stream *stream;
   CUresult status = find(handle, &stream);
-  int at = hint_at(attribute);
+  int at = stream_hint_at(attribute);
   if (status) return status;
   if (!value || (at < 0 && attribute != CU_LAUNCH_ATTRIBUTE_PRIORITY))
     return CUDA_ERROR_INVALID_VALUE;
@@ -46,7 +36,7 @@ CUresult rm_cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute,
                                  const CUstreamAttrValue *value) {
   rm_stream *stream;
   CUresult status = find(handle, &stream);
-  int at = hint_at(attribute);
+  int at = stream_hint_at(attribute);
   if (status) return status;
   if (!value || at < 0) return CUDA_ERROR_INVALID_VALUE;
   if (stream) stream->hints[at] = *value;

@@ -191,6 +191,8 @@ int rm_wait_quietly(rm_channel *ch, rm_waiter *w, uint64_t deadline_us);
 /* Makes one sleeping waiter the leader, if there is any. */
 bool rm_wake_next_leader(rm_channel *ch);
 void rm_waiters_end(rm_channel *ch);
+/* Reads once, unless something was credited since `turn` was read; false: another thread reads. */
+bool rm_read_for_turn(rm_channel *ch, uint32_t turn);
 /* Sleeps until credit has come since `turn` was read, or the channel ended; may return early. */
 void rm_credit_sleep(rm_channel *ch, uint32_t turn);
 

@@ -305,16 +305,6 @@ static bool returned(rm_channel *ch, uint64_t lent) {
   return rm_load_ordered(&ch->link->returned) >= lent || rm_ended(ch);
 }
 
-/* Reads for itself where nobody does: another thread would first have to be woken. */
-static void sleep_returned(rm_channel *ch, uint32_t turn) {
-  if (!rm_read_take(ch)) {
-    rm_credit_sleep(ch, turn);
-    return;
-  }
-  if (rm_load_ordered(&ch->credit_turn) == turn) rm_read_some(ch, true);
-  rm_read_leave(ch);
-}
-
 /* Looks for itself first: the answer is a round trip away. */
 static int wait_returned(rm_channel *ch, uint64_t lent) {
   if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
@@ -327,7 +317,9 @@ static int wait_returned(rm_channel *ch, uint64_t lent) {
   } while (!returned(ch, lent) && !rm_beside(ch) && (++looks % RM_SPIN_LOOKS || rm_now_us() < end));
   while (!returned(ch, lent)) {
     uint32_t turn = rm_load_ordered(&ch->credit_turn);
-    if (!returned(ch, lent) && rm_drain(ch, true) == 0) sleep_returned(ch, turn);
+    if (returned(ch, lent) || rm_drain(ch, true) != 0) continue;
+    /* Another thread would first have to be woken. */
+    if (!rm_read_for_turn(ch, turn)) rm_credit_sleep(ch, turn);
   }
   return rm_load(&ch->error);
 }

@@ -207,15 +207,19 @@ void rm_wake(rm_channel *ch, rm_waiter *w) {
 
 /* ---- waiting for credit */
 
+bool rm_read_for_turn(rm_channel *ch, uint32_t turn) {
+  if (!rm_read_take(ch)) return false;
+  if (rm_load_ordered(&ch->credit_turn) == turn) rm_read_some(ch, true);
+  rm_read_leave(ch);
+  return true;
+}
+
 void rm_credit_sleep(rm_channel *ch, uint32_t turn) {
   rm_expect(ch, 1);
   rm_add(&ch->credit_sleepers, 1);
   if (rm_load(&ch->served)) {
     rm_futex_wait(&ch->credit_turn, turn, (int)ch->tick_ms);
-  } else if (rm_read_take(ch)) {
-    if (rm_load_ordered(&ch->credit_turn) == turn) rm_read_some(ch, true);
-    rm_read_leave(ch);
-  } else {
+  } else if (!rm_read_for_turn(ch, turn)) {
     rm_futex_wait(&ch->credit_turn, turn, RM_UNSERVED_MS);
   }
   rm_add(&ch->credit_sleepers, -1);

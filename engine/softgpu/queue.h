@@ -4,8 +4,9 @@
    the thread that posts it. */
 #ifndef SG_QUEUE_H
 #define SG_QUEUE_H
-#include "../../shim/runtime/stream_hints.h"
 #include "context.h"
+
+#include "../../shim/runtime/stream_hints.h"
 
 typedef struct sg_command {
   struct sg_command *next;

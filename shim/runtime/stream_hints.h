@@ -1,9 +1,8 @@
 /* stream_hints.h: the attributes of a stream that a program may set. They are hints: who keeps a
- * stream keeps them for who asks. Shared with the software GPU. */
+ * stream keeps them for who asks. Shared with the software GPU: CUDA's types come from the header
+ * that each of the two includes before it. */
 #ifndef REMORA_SHIM_STREAM_HINTS_H
 #define REMORA_SHIM_STREAM_HINTS_H
-
-#include <cuda.h>
 
 enum { STREAM_HINTS = 4 };
 

@@ -42,7 +42,7 @@ def middle(rounds: list[dict[str, float]], name: str) -> float:
 
 def test_rdma_call(sizes: Plan, keep: Keep) -> None:
     """A waiting call against the better of two ping-pongs: WRITE and look, WRITE_WITH_IMM."""
-    rounds = compared(sizes.latency_rounds, 8, 60, BYTES, MIB, 1)
+    rounds = compared(sizes.latency_rounds, 40, 20, BYTES, MIB, 1)
     better = min(("write_ns", "imm_ns"), key=lambda name: middle(rounds, name))
     conditions = {name: middle(rounds, name) for name in ("call_ns", "write_ns", "imm_ns", "tcp_call_ns")}
     ratios = median_interval([one["call_ns"] / one[better] for one in rounds])

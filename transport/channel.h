@@ -157,7 +157,7 @@ void rm_bulk_release(rm_channel *ch, uint32_t tag);
 
 /* change > 0: that many messages are on their way that no waiter waits for (callbacks, pulls);
  * change < 0: they came. While there are any, the service thread reads whenever no waiter leads;
- * without, a message that comes just after a wait may lie for up to RM_GRACE_US. Any thread. */
+ * without, a message that comes just after a wait may lie for up to RM_GRACE_MAX_US. Any thread. */
 void rm_expect(rm_channel *ch, int change);
 
 /* ---- receiving where on_record is NULL (engine side) */

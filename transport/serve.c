@@ -36,13 +36,14 @@ static void park_deep(rm_channel *ch) {
   rm_check_silence(ch);
 }
 
-static void park(rm_channel *ch, uint32_t how) {
+/* us: of a brief sleep. */
+static void park(rm_channel *ch, uint32_t how, unsigned us) {
   rm_store_ordered(&ch->park, how);
   if (may_park(ch, how)) {
     if (how == RM_PARK_DEEP)
       park_deep(ch);
     else
-      rm_futex_wait_us(&ch->park, how, RM_GRACE_US);
+      rm_futex_wait_us(&ch->park, how, us);
   }
   rm_store_ordered(&ch->park, RM_PARK_NONE);
 }
@@ -65,20 +66,25 @@ static uint32_t waiters_seen(rm_channel *ch) {
   return rm_load(&ch->leaders) + (uint32_t)__atomic_load_n(&ch->waits, __ATOMIC_RELAXED);
 }
 
-/* While waiters lead: brief sleeps, a deep one once one leader stays. When none came during a
- * brief sleep, or something is expected: serve. */
+static unsigned longer(unsigned grace) {
+  return 2 * grace < RM_GRACE_MAX_US ? 2 * grace : RM_GRACE_MAX_US;
+}
+
+/* While waiters lead: brief sleeps, longer ones as waiters keep coming, a deep one once one leader
+ * stays. When none came during a brief sleep, or something is expected: serve. */
 static void serve(rm_channel *ch) {
   uint32_t seen = waiters_seen(ch);
+  unsigned grace = RM_GRACE_US;
   while (!rm_ended(ch)) {
     uint32_t waiters = waiters_seen(ch);
     bool led = rm_load_ordered(&ch->reader), news = waiters != seen;
     seen = waiters;
     if (!led && (!news || rm_load_ordered(&ch->expected) > 0))
-      serve_once(ch);
+      serve_once(ch), grace = RM_GRACE_US;
     else if (news)
-      park(ch, RM_PARK_BRIEF);
+      park(ch, RM_PARK_BRIEF, grace), grace = longer(grace);
     else
-      park(ch, RM_PARK_DEEP), seen = waiters - 1; /* the one that left counts as news */
+      park(ch, RM_PARK_DEEP, 0), seen = waiters - 1; /* the one that left counts as news */
   }
 }
 

@@ -22,6 +22,11 @@
 enum { OP_NOTHING = RM_OP_FIRST_CALL, OP_SEND_BULK };
 enum { RAW_WRITE, RAW_IMM };
 enum { MEMORY = BENCH_PAIR_STREAM + (8 << 20), CHUNK = RM_BULK_MAX, SPIN_US = 5000 };
+/* Before the clock of a ping-pong starts: until the other process looks for the first message, and
+ * the threads of the channels have ceased to look for more. */
+enum { SETTLE_US = 2 * SPIN_US };
+/* Calls before the clock of a channel starts, until the other process looks for the next. */
+enum { WARM = 20 };
 
 typedef struct job {
   uint32_t kind, bytes, count;
@@ -161,7 +166,7 @@ static double plain_call(uint32_t kind, uint32_t bytes, uint32_t count) {
   char ready;
   tell(&(job){kind, bytes, count}, sizeof(job));
   hear(&ready, 1);
-  usleep(2000); /* until the other process looks for the first */
+  usleep(SETTLE_US);
   uint64_t start = bench_now_ns();
   (kind == RAW_WRITE ? bench_pair_write : bench_pair_imm)(&plain, bytes, count, 1);
   return (double)(bench_now_ns() - start) / count;
@@ -179,6 +184,7 @@ static void ask(line *l, uint16_t op, uint32_t bytes, uint32_t n) {
 }
 
 static double channel_call(line *l, uint32_t bytes, uint32_t count) {
+  for (uint32_t i = 0; i < WARM; i++) ask(l, OP_NOTHING, bytes, 0);
   uint64_t start = bench_now_ns();
   for (uint32_t i = 0; i < count; i++) ask(l, OP_NOTHING, bytes, 0);
   return (double)(bench_now_ns() - start) / count;

@@ -27,10 +27,7 @@ cdef extern from "<unistd.h>" nogil:
     int usleep(unsigned int)
 
 cdef extern from "<sys/mman.h>" nogil:
-    void *mmap(void *, size_t, int, int, int, long)
     int munmap(void *, size_t)
-    void *MAP_FAILED
-    int PROT_READ, PROT_WRITE, MAP_PRIVATE, MAP_ANONYMOUS
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals()  # without "except": its exception is to stay until the wait has returned
@@ -65,7 +62,6 @@ cdef extern from "transport/link.h" nogil:
     rm_channel *rm_channel_over(rm_link *link, const rm_options *options, const rm_events *events, void *user)
     int rm_channel_error(rm_channel *ch, const char **why)
     void rm_channel_stats(rm_channel *ch, rm_traffic *out)
-    void rm_channel_abandon(rm_channel *ch)
 
 cdef extern from "transport/endpoint/endpoint.h" nogil:
     ctypedef struct rm_endpoint:
@@ -99,11 +95,14 @@ cdef extern from "transport/endpoint/endpoint.h" nogil:
     void rm_endpoint_opening(rm_endpoint *ep)
     void rm_endpoint_opened(rm_endpoint *ep, rm_channel *channel)
     rm_channel *rm_endpoint_channel(rm_endpoint *ep)
+    void rm_endpoint_abandon(rm_endpoint *ep)
     void rm_endpoint_close(rm_endpoint *ep, int drain_ms)
     void rm_endpoint_quiesce(rm_endpoint *ep)
     void rm_endpoint_free(rm_endpoint *ep)
     int rm_endpoint_send(rm_endpoint *ep, const rm_piece *messages, size_t count, uint64_t deadline, size_t *sent)
     int rm_endpoint_receive(rm_endpoint *ep, size_t limit, uint64_t deadline, rm_message **list)
+    void *rm_endpoint_allocate(rm_endpoint *ep, size_t n, unsigned access)
+    void rm_endpoint_take_back(rm_endpoint *ep, void *at)
     int rm_endpoint_register(rm_endpoint *ep, void *base, size_t n, unsigned access, uint64_t *key)
     int rm_endpoint_unregister(rm_endpoint *ep, uint64_t key)
     int rm_transfer_start(rm_endpoint *ep, rm_transfer *t, uint64_t deadline)
@@ -210,7 +209,7 @@ cdef class Endpoint:
         """Releases descriptors, and touches nothing else: locks may be held by threads that are not here."""
         cdef Buffer buffer
         if not self.closing:
-            rm_channel_abandon(rm_endpoint_channel(self.ep))
+            rm_endpoint_abandon(self.ep)
         self.closing = self.forgotten = True
         self.inside = 0
         for buffer in self.registered.values():
@@ -329,13 +328,18 @@ cdef class Endpoint:
         if remote not in ACCESS:
             raise ValueError(f"remote is one of {', '.join(map(repr, ACCESS))}, not {remote!r}")
         cdef Buffer buffer = Buffer.__new__(Buffer)
-        buffer.take(memory, nbytes, "write" in remote)
         cdef unsigned access = ACCESS[remote]
         cdef int error
         self.enter()
         try:
+            if memory is not None:
+                buffer.take(memory, "write" in remote)
+            else:
+                buffer.make(self, nbytes, access)
             with nogil:
                 error = rm_endpoint_register(self.ep, buffer.base, buffer.nbytes, access, &buffer.key)
+                if error and memory is None:
+                    rm_endpoint_take_back(self.ep, buffer.base)
             if error:
                 raise MemoryError
         finally:
@@ -466,18 +470,20 @@ cdef class Buffer:
     def __init__(self):
         raise TypeError("buffers are made by Endpoint.allocate() and Endpoint.register()")
 
-    cdef take(self, memory, nbytes, bint writable):
-        if memory is not None:
-            self.view = view_of(memory, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
-            self.base, self.nbytes = <uint8_t *>self.view.buf, self.view.len
-            return
+    cdef take(self, memory, bint writable):
+        self.view = view_of(memory, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
+        self.base, self.nbytes = <uint8_t *>self.view.buf, self.view.len
+
+    cdef make(self, Endpoint endpoint, nbytes, unsigned access):
         if nbytes < 1:
             raise ValueError(f"a buffer has at least 1 byte, not {nbytes}")
         cdef size_t n = nbytes
-        cdef void *made = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if made == MAP_FAILED:
+        cdef void *made
+        with nogil:
+            made = rm_endpoint_allocate(endpoint.ep, n, access)
+        if made == NULL:
             raise MemoryError(f"{nbytes} bytes")
-        self.base, self.nbytes = <uint8_t *>made, nbytes
+        self.base, self.nbytes = <uint8_t *>made, n
 
     def __dealloc__(self):
         if self.endpoint is not None:  # the collector takes both, in any order
@@ -530,6 +536,8 @@ cdef class Buffer:
         self.exports += 1  # another thread that closes it meanwhile is refused
         with nogil:
             error = rm_endpoint_unregister(endpoint.ep, self.key)
+            if not error and self.view == NULL:
+                rm_endpoint_take_back(endpoint.ep, self.base)
         self.exports -= 1
         endpoint.inside -= 1
         if error:

@@ -134,6 +134,8 @@ void rm_deregister(rm_channel *ch, void *at, size_t n);
  * may write it. fd < 0: no longer. Not needed for correctness: 0, or -errno where nothing comes of
  * it. Once per stretch of memory, not per copy. Any thread. */
 int rm_share(rm_channel *ch, void *at, size_t n, int fd, uint64_t offset);
+/* Whether the link has a use for that. */
+bool rm_shares(rm_channel *ch);
 /* 0 or an error; -EAGAIN only on the reading thread, when too many wait to be sent. */
 int rm_channel_urgent(rm_channel *ch, const void *bytes, size_t n);
 /* In on_bulk and on_bulk_done of a message of tag 0: the record that it was sent behind. `from` and

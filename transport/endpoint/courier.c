@@ -66,7 +66,7 @@ void rm_ep_tell_consumed(rm_endpoint *ep, uint64_t total) {
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* A record whose payload follows as bulk messages of tag 0. */
+/* A record whose payload follows as bulk messages of tag 0. Lent bytes may still be under way. */
 static int send_with_bulk(rm_endpoint *ep, uint16_t op, const void *body, size_t body_bytes,
                           const uint8_t *bytes, size_t n) {
   rm_record *record = rm_ep_begin(ep, op, body_bytes, RM_NO_DEADLINE);
@@ -78,7 +78,7 @@ static int send_with_bulk(rm_endpoint *ep, uint16_t op, const void *body, size_t
     part = least(n - at, RM_BULK_MAX);
     error = rm_bulk_in_order(ep->channel, 0, bytes + at, part, at + part == n);
   }
-  return error ? error : rm_bulk_returned(ep->channel);
+  return error;
 }
 
 static void serve_read(rm_endpoint *ep, const rm_job *job) {
@@ -97,10 +97,11 @@ static void serve_read(rm_endpoint *ep, const rm_job *job) {
 static void send_large(rm_endpoint *ep, rm_job *job) {
   rm_ep_large body = {job->span.n};
   int error = send_with_bulk(ep, RM_EP_LARGE, &body, sizeof body, job->bytes, job->span.n);
+  if (!error) error = rm_bulk_returned(ep->channel);
   pthread_mutex_lock(&ep->lock);
   job->large->error = error;
   job->large->sent = true;
-  rm_ep_wake(ep);
+  pthread_cond_broadcast(&ep->let_go);
   pthread_mutex_unlock(&ep->lock);
 }
 
@@ -111,7 +112,7 @@ static void run_job(rm_endpoint *ep, rm_job *job) {
   case RM_JOB_DONE: put(ep, RM_EP_DONE, &done, sizeof done); break;
   case RM_JOB_CONSUMED: put(ep, RM_EP_CONSUMED, &consumed, sizeof consumed); break;
   case RM_JOB_SERVE_READ: serve_read(ep, job); break;
-  case RM_JOB_WRITE:
+  case RM_JOB_WRITE: /* what is lent the peer has when it answers */
     send_with_bulk(ep, RM_EP_WRITE, &job->span, sizeof job->span, job->bytes, job->span.n);
     rm_ep_transfer_sent(ep, job->transfer);
     break;

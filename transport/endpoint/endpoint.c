@@ -4,14 +4,26 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "inside.h"
+
+/* A condition whose deadlines are those of rm_deadline_after. */
+static void init_monotonic(pthread_cond_t *condition) {
+  pthread_condattr_t how;
+  pthread_condattr_init(&how);
+  pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+  pthread_cond_init(condition, &how);
+  pthread_condattr_destroy(&how);
+}
 
 rm_endpoint *rm_endpoint_new(rm_limits mine, rm_limits theirs, uint32_t record_max) {
   rm_endpoint *ep = calloc(1, sizeof *ep);
   if (!ep) return NULL;
   pthread_mutex_init(&ep->lock, NULL);
   pthread_cond_init(&ep->work, NULL);
+  init_monotonic(&ep->let_go);
+  rm_ep_open_pool(&ep->pool);
   ep->mine = mine;
   ep->theirs = theirs;
   uint32_t head = (uint32_t)(sizeof(rm_record) + sizeof(rm_ep_span));
@@ -26,6 +38,11 @@ void rm_endpoint_interruptible(rm_endpoint *ep, int (*interrupted)(void)) {
 }
 
 rm_channel *rm_endpoint_channel(rm_endpoint *ep) { return ep->channel; }
+
+void rm_endpoint_abandon(rm_endpoint *ep) {
+  rm_channel_abandon(ep->channel);
+  if (ep->pool.open) close(ep->pool.fd);
+}
 
 /* The reading thread takes the lock before it looks at ep->channel, so it finds it set. */
 void rm_endpoint_opening(rm_endpoint *ep) { pthread_mutex_lock(&ep->lock); }
@@ -67,7 +84,9 @@ void rm_endpoint_free(rm_endpoint *ep) {
   free(ep->incoming.message);
   free(ep->nowhere);
   rm_ep_free_regions(ep);
+  rm_ep_close_pool(&ep->pool);
   pthread_mutex_destroy(&ep->lock);
   pthread_cond_destroy(&ep->work);
+  pthread_cond_destroy(&ep->let_go);
   free(ep);
 }

@@ -54,6 +54,8 @@ void rm_endpoint_quiesce(rm_endpoint *ep);
 void rm_endpoint_free(rm_endpoint *ep);
 /* Between opened and quiesce. */
 rm_channel *rm_endpoint_channel(rm_endpoint *ep);
+/* In a forked child: closes descriptors, and touches nothing else. */
+void rm_endpoint_abandon(rm_endpoint *ep);
 
 /* ---- messages */
 
@@ -79,6 +81,11 @@ int rm_endpoint_receive(rm_endpoint *ep, size_t limit, uint64_t deadline, rm_mes
 
 /* ---- buffers */
 
+/* n bytes of zeros for a buffer with this access: see memory.c. Whoever has them unmaps them. NULL:
+ * there is no such memory. */
+void *rm_endpoint_allocate(rm_endpoint *ep, size_t n, unsigned access);
+/* Before they are unmapped, if the channel is still open: the peer loses them. */
+void rm_endpoint_take_back(rm_endpoint *ep, void *at);
 int rm_endpoint_register(rm_endpoint *ep, void *base, size_t n, unsigned access, uint64_t *key);
 /* -EBUSY while a transfer of the peer is under way in it. */
 int rm_endpoint_unregister(rm_endpoint *ep, uint64_t key);

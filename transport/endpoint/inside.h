@@ -18,6 +18,8 @@
 #define RM_WINDOW_SHARE 4u
 #define RM_TOKEN_BUCKETS 64u
 #define RM_REGIONS_MAX (1u << 20)
+/* Of the file that buffers are shared in, at most: what a peer can map of it. */
+#define RM_POOL_BYTES_MAX ((uint64_t)1 << 40)
 
 /* ---- records of an endpoint. Both directions. Numbers are little endian. */
 
@@ -59,6 +61,21 @@ typedef struct rm_region {
   unsigned access;
   uint32_t busy; /* transfers of the peer under way in it */
 } rm_region;
+
+/* The file that buffers are shared in, and its stretches that are in use, in order. */
+typedef struct rm_stretch {
+  void *at;
+  uint64_t from, n;
+  struct rm_stretch *next;
+} rm_stretch;
+
+typedef struct rm_pool {
+  pthread_mutex_t lock;
+  bool open;
+  int fd;
+  uint64_t bytes;
+  rm_stretch *first;
+} rm_pool;
 
 typedef struct rm_sleeper {
   rm_waiter waiter;
@@ -116,11 +133,12 @@ struct rm_endpoint {
 
   rm_region **regions;
   uint32_t region_room;
+  rm_pool pool;
 
   rm_transfer *transfers[RM_TOKEN_BUCKETS];
   uint32_t next_token;
 
-  pthread_cond_t work;
+  pthread_cond_t work, let_go; /* for the courier; by it, when it is done with somebody's bytes */
   rm_job *jobs, **jobs_last;
   bool couriered, stopping, busy;
   pthread_t courier;
@@ -131,9 +149,9 @@ typedef bool (*rm_ready_test)(rm_endpoint *ep, void *what);
 /* With the lock, which it gives up while it sleeps: until ready. 0, RM_ETIMEOUT,
  * -EINTR, or the end. */
 int rm_ep_sleep(rm_endpoint *ep, rm_ready_test ready, void *what, uint64_t deadline);
-/* The same for what comes soon or with the channel's end, and without interruption. */
-void rm_ep_sleep_through(rm_endpoint *ep, rm_ready_test ready, void *what);
-/* With the lock: all sleepers look again. */
+/* The same for what the courier does: it would not wake a waiter that reads. */
+int rm_ep_await_courier(rm_endpoint *ep, rm_ready_test ready, void *what, uint64_t deadline);
+/* With the lock: all sleepers look again. Not those that read: on the reading thread only. */
 void rm_ep_wake(rm_endpoint *ep);
 uint64_t rm_ep_now_us(void);
 int rm_ep_error(rm_endpoint *ep);
@@ -154,6 +172,10 @@ void rm_ep_tell_consumed(rm_endpoint *ep, uint64_t total);
 rm_region *rm_ep_claim(rm_endpoint *ep, const rm_ep_span *span, unsigned access);
 void rm_ep_unclaim(rm_endpoint *ep, rm_region *region);
 void rm_ep_free_regions(rm_endpoint *ep);
+
+/* memory.c */
+void rm_ep_open_pool(rm_pool *pool);
+void rm_ep_close_pool(rm_pool *pool);
 
 /* transfers.c */
 rm_transfer *rm_ep_find_transfer(rm_endpoint *ep, uint32_t token);

@@ -62,11 +62,11 @@ static int send_large(rm_endpoint *ep, rm_piece one, uint64_t deadline, bool *we
   large.job.large = &large;
   if (!rm_ep_enqueue(ep, &large.job)) return rm_ep_error(ep) ? rm_ep_error(ep) : -ENOMEM;
   pthread_mutex_lock(&ep->lock);
-  int error = rm_ep_sleep(ep, large_sent, &large, deadline);
+  int error = rm_ep_await_courier(ep, large_sent, &large, deadline);
   if (error && !large.begun) {
     withdraw(ep, &large.job);
   } else {
-    rm_ep_sleep_through(ep, large_sent, &large);
+    while (!large.sent) pthread_cond_wait(&ep->let_go, &ep->lock);
     *went = !large.error;
     if (error != -EINTR) error = large.error;
   }

@@ -63,6 +63,7 @@ void rm_ep_transfer_sent(rm_endpoint *ep, rm_transfer *t) {
   pthread_mutex_lock(&ep->lock);
   t->sending = false;
   end_if_over(ep, t);
+  pthread_cond_broadcast(&ep->let_go);
   pthread_mutex_unlock(&ep->lock);
 }
 
@@ -101,6 +102,11 @@ int rm_transfer_start(rm_endpoint *ep, rm_transfer *t, uint64_t deadline) {
   return t->n <= ep->inline_max ? ask(ep, t, RM_EP_WRITE, t->n, deadline) : ask_courier(ep, t);
 }
 
+static bool is_sent(rm_endpoint *ep, void *what) {
+  (void)ep;
+  return !((rm_transfer *)what)->sending;
+}
+
 static bool is_done(rm_endpoint *ep, void *what) {
   (void)ep;
   return ((rm_transfer *)what)->done;
@@ -108,8 +114,8 @@ static bool is_done(rm_endpoint *ep, void *what) {
 
 int rm_transfer_wait(rm_endpoint *ep, rm_transfer *t, uint64_t deadline) {
   pthread_mutex_lock(&ep->lock);
-  int error = 0;
-  if (!t->done) error = rm_ep_sleep(ep, is_done, t, deadline);
+  int error = rm_ep_await_courier(ep, is_sent, t, deadline);
+  if (!error && !t->done) error = rm_ep_sleep(ep, is_done, t, deadline);
   if (!error) error = t->status;
   pthread_mutex_unlock(&ep->lock);
   return error;

@@ -2,7 +2,6 @@
  * a message costs no hop between threads. Must not know: what is waited for. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <sched.h>
 #include <time.h>
 
 #include "inside.h"
@@ -67,12 +66,11 @@ void rm_ep_wake(rm_endpoint *ep) {
   }
 }
 
-static int sleep_listed(rm_endpoint *ep, uint64_t deadline, bool interruptible) {
+static int sleep_listed(rm_endpoint *ep, uint64_t deadline) {
   rm_sleeper one = {0};
   list_sleeper(ep, &one);
   pthread_mutex_unlock(&ep->lock);
-  int error = interruptible ? sleep_once(ep, &one.waiter, deadline)
-                            : rm_wait(ep->channel, &one.waiter, RM_LOOK_MS);
+  int error = sleep_once(ep, &one.waiter, deadline);
   pthread_mutex_lock(&ep->lock);
   unlist_sleeper(ep, &one);
   return error;
@@ -80,17 +78,25 @@ static int sleep_listed(rm_endpoint *ep, uint64_t deadline, bool interruptible) 
 
 int rm_ep_sleep(rm_endpoint *ep, rm_ready_test ready, void *what, uint64_t deadline) {
   int error = 0;
-  while (!ready(ep, what) && !error) error = sleep_listed(ep, deadline, true);
+  while (!ready(ep, what) && !error) error = sleep_listed(ep, deadline);
   return ready(ep, what) ? (error == -EINTR ? error : 0) : error;
 }
 
-/* Once the channel has ended rm_wait returns at once: what we wait for is about to notice too. */
-void rm_ep_sleep_through(rm_endpoint *ep, rm_ready_test ready, void *what) {
-  while (!ready(ep, what)) {
-    int error = sleep_listed(ep, RM_NO_DEADLINE, false);
-    if (!error || error == RM_ETIMEOUT) continue;
-    pthread_mutex_unlock(&ep->lock);
-    sched_yield();
-    pthread_mutex_lock(&ep->lock);
-  }
+/* Sleeps until the courier says something, or a limit: 0 if there is to be another look. */
+static int sleep_beside(rm_endpoint *ep, uint64_t deadline) {
+  uint64_t now = rm_ep_now_us(), end = now + RM_LOOK_MS * 1000;
+  if (now >= deadline) return RM_ETIMEOUT;
+  if (end > deadline) end = deadline;
+  struct timespec until = {(time_t)(end / 1000000), (long)(end % 1000000) * 1000};
+  if (!pthread_cond_timedwait(&ep->let_go, &ep->lock, &until) || !ep->interrupted) return 0;
+  pthread_mutex_unlock(&ep->lock);
+  int interrupted = ep->interrupted();
+  pthread_mutex_lock(&ep->lock);
+  return interrupted ? -EINTR : 0;
+}
+
+int rm_ep_await_courier(rm_endpoint *ep, rm_ready_test ready, void *what, uint64_t deadline) {
+  int error = 0;
+  while (!ready(ep, what) && !error) error = sleep_beside(ep, deadline);
+  return ready(ep, what) ? (error == -EINTR ? error : 0) : error;
 }

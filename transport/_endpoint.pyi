@@ -85,7 +85,7 @@ class Endpoint:
     def __next__(self) -> bytes: ...
     def allocate(self, nbytes: int, *, remote: Remote = "readwrite") -> Buffer:
         """A new buffer of nbytes zeros; the peer may do in it what remote says: "read", "write", "readwrite",
-        "none". Over shm memory for "readwrite" is shared with the peer: bytes to and from it are copied once."""
+        "none". Over shm memory for "readwrite" is shared with the peer: its bytes are copied once."""
 
     def register(self, memory: Bytes, *, remote: Remote = "readwrite") -> Buffer:
         """Existing memory, such as a NumPy array, as a buffer. It is not copied, and it stays exported

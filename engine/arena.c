@@ -281,6 +281,14 @@ bool arena_holds(const Arena *a, uint64_t ptr, uint64_t bytes) {
   return true;
 }
 
+int32_t arena_each(const Arena *a, int32_t (*each)(void *, uint64_t, uint64_t), void *user) {
+  int32_t status = 0;
+  for (uint64_t g = 0; g < a->bytes / a->granule && !status; g++)
+    if (a->granules[g].run_first == g + 1)
+      status = each(user, granule_at(a, g), a->granules[g].run_count * a->granule);
+  return status;
+}
+
 void arena_trim(Arena *a) {
   for (uint64_t g = 0; a->spare && g < a->bytes / a->granule; g++)
     if (a->granules[g].run_first == g + 1 && !a->granules[g].run_used) {

@@ -54,6 +54,8 @@ uint64_t arena_free(Arena *arena, uint64_t ptr);
 uint64_t arena_any(const Arena *arena, uint32_t owner);
 /* Whether all of [ptr, ptr + bytes) lies on committed memory of the arena. */
 bool arena_holds(const Arena *arena, uint64_t ptr, uint64_t bytes);
+/* Calls each(user, at, bytes) for every run of committed memory, until one returns an error. */
+int32_t arena_each(const Arena *arena, int32_t (*each)(void *, uint64_t, uint64_t), void *user);
 /* Gives the spare granules back to the device. */
 void arena_trim(Arena *arena);
 

@@ -7,22 +7,18 @@ cdef str NOT_REGISTERED = "device memory is not registered for RDMA, copies are 
 cdef int32_t memory_commit(void *user, uint64_t at, uint64_t size, uint64_t *handle) noexcept nogil:
     """Puts physical memory under a stretch of a device's range."""
     cdef cydriver.CUmemAllocationProp prop
-    cdef cydriver.CUmemAccessDesc access
     cdef cydriver.CUmemGenericAllocationHandle made = 0
     memset(&prop, 0, sizeof(prop))
-    memset(&access, 0, sizeof(access))
     prop.type = cydriver.CUmemAllocationType_enum.CU_MEM_ALLOCATION_TYPE_PINNED
     prop.location.type = cydriver.CUmemLocationType_enum.CU_MEM_LOCATION_TYPE_DEVICE
     prop.location.id = <int>(<Device *>user).handle
     prop.allocFlags.gpuDirectRDMACapable = (<Device *>user).channel != NULL and (<Device *>user).session.visible == NULL
-    access.location = prop.location
-    access.flags = cydriver.CUmemAccess_flags_enum.CU_MEM_ACCESS_FLAGS_PROT_READWRITE
     cdef int32_t status = <int32_t>cydriver.cuMemCreate(&made, size, &prop, 0)
     if status != SUCCESS:
         return status
     status = <int32_t>cydriver.cuMemMap(<CUdeviceptr>at, size, 0, made, 0)
     if status == SUCCESS:
-        status = <int32_t>cydriver.cuMemSetAccess(<CUdeviceptr>at, size, &access, 1)
+        status = memory_open(user, at, size)
         if status != SUCCESS:
             cydriver.cuMemUnmap(<CUdeviceptr>at, size)
     if status != SUCCESS:
@@ -209,12 +205,25 @@ cdef int32_t device_settle(Session *s, uint32_t index, uint16_t ctx) noexcept no
     return failed
 
 
+cdef int32_t users_settle(Session *s, Device *device, uint16_t ctx) noexcept nogil:
+    """Waits for all that may use a device's memory."""
+    cdef uint32_t i
+    cdef uint32_t own = device_index(s, device)
+    cdef int32_t status = device_settle(s, own, ctx)
+    cdef int32_t other
+    for i in range(s.device_count):
+        if i != own and device.users & (<uint32_t>1 << i):
+            other = device_settle(s, i, ctx)
+            status = status if status != SUCCESS else other
+    return status
+
+
 cdef int32_t h_mem_free(Session *s, Call *c, const rm_q_mem_free *q) noexcept nogil:
-    """Waits for the device that the memory is of, as cuMemFree does."""
+    """Waits for the device that the memory is of, as cuMemFree does, and for those that share it."""
     cdef int32_t status
     if size_of(s, q.ptr) == 0:
         return INVALID_VALUE
-    status = device_settle(s, device_index(s, device_at(s, q.ptr)), c.record.ctx)
+    status = users_settle(s, device_at(s, q.ptr), c.record.ctx)
     if status == SUCCESS and free_now(s, q.ptr) == 0:
         status = INVALID_VALUE
     return status

@@ -116,7 +116,8 @@ typedef struct Device {
   struct Session *session;
   CUdevice handle;
   Arena arena;
-  pthread_mutex_t lock; /* guards arena */
+  uint32_t users;       /* other devices that may use its memory, as bits */
+  pthread_mutex_t lock; /* guards arena and users */
   /* Held to read by who sends straight from the arena's memory, to write by who frees some. */
   pthread_rwlock_t mapped;
   rm_channel *channel; /* that its memory is made known to; NULL: the CPU does not see it */

@@ -63,6 +63,10 @@ cdef int32_t h_event_sync(Session *s, Call *c, const rm_q_event_sync *q) noexcep
 cdef int32_t h_ctx_create(Session *s, Call *c, const rm_q_ctx_create *q) noexcept nogil
 cdef int32_t h_ctx_destroy(Session *s, Call *c, const rm_q_ctx_destroy *q) noexcept nogil
 cdef int32_t h_ctx_sync(Session *s, Call *c) noexcept nogil
+cdef int32_t h_peer_attribute(
+    Session *s, Call *c, const rm_q_peer_attribute *q, rm_a_peer_attribute *a) noexcept nogil
+cdef int32_t h_peer_enable(Session *s, Call *c, const rm_q_peer_enable *q) noexcept nogil
+cdef int32_t h_peer_grant(Session *s, Call *c, const rm_q_peer_grant *q) noexcept nogil
 cdef int32_t h_ctx_reset(Session *s, Call *c) noexcept nogil
 cdef int32_t h_host_func(Session *s, Call *c, const rm_q_host_func *q) noexcept nogil
 cdef int32_t h_mark(Session *s, Call *c, const rm_q_mark *q) noexcept nogil

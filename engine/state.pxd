@@ -133,6 +133,8 @@ cdef extern from "engine/session.h" nogil:
     uint64_t arena_size(const Arena *arena, uint64_t ptr)
     uint64_t arena_free(Arena *arena, uint64_t ptr)
     uint64_t arena_any(const Arena *arena, uint32_t owner)
+    int32_t arena_each(
+        const Arena *arena, int32_t (*each)(void *, uint64_t, uint64_t) noexcept nogil, void *user)
     bint arena_holds(const Arena *arena, uint64_t ptr, uint64_t bytes)
 
     ctypedef struct Piece:
@@ -264,6 +266,7 @@ cdef extern from "engine/session.h" nogil:
         Session *session
         CUdevice handle
         Arena arena
+        uint32_t users
         pthread_mutex_t lock
         pthread_rwlock_t mapped
         rm_channel *channel

@@ -24,6 +24,9 @@ from remora.engine.session cimport (
     h_ctx_reset,
     h_ctx_sync,
     h_thread_gone,
+    h_peer_attribute,
+    h_peer_enable,
+    h_peer_grant,
     h_image_data,
     h_module_load,
     h_module_unload,
@@ -164,6 +167,18 @@ cdef int32_t do_ctx_sync(Session *s, Call *c) except? RAISED nogil:
 
 cdef int32_t do_thread_gone(Session *s, Call *c) except? RAISED nogil:
     return h_thread_gone(s, c)
+
+
+cdef int32_t do_peer_attribute(Session *s, Call *c) except? RAISED nogil:
+    return h_peer_attribute(s, c, <const rm_q_peer_attribute *>(c.record + 1), <rm_a_peer_attribute *>c.answer)
+
+
+cdef int32_t do_peer_enable(Session *s, Call *c) except? RAISED nogil:
+    return h_peer_enable(s, c, <const rm_q_peer_enable *>(c.record + 1))
+
+
+cdef int32_t do_peer_grant(Session *s, Call *c) except? RAISED nogil:
+    return h_peer_grant(s, c, <const rm_q_peer_grant *>(c.record + 1))
 
 
 cdef int32_t do_image_data(Session *s, Call *c) except? RAISED nogil:
@@ -484,6 +499,9 @@ handlers[RM_CALL_ctx_destroy] = <Handler>do_ctx_destroy
 handlers[RM_CALL_ctx_reset] = <Handler>do_ctx_reset
 handlers[RM_CALL_ctx_sync] = <Handler>do_ctx_sync
 handlers[RM_CALL_thread_gone] = <Handler>do_thread_gone
+handlers[RM_CALL_peer_attribute] = <Handler>do_peer_attribute
+handlers[RM_CALL_peer_enable] = <Handler>do_peer_enable
+handlers[RM_CALL_peer_grant] = <Handler>do_peer_grant
 handlers[RM_CALL_image_data] = <Handler>do_image_data
 handlers[RM_CALL_module_load] = <Handler>do_module_load
 handlers[RM_CALL_module_unload] = <Handler>do_module_unload

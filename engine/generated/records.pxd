@@ -69,6 +69,9 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_CALL_ctx_reset
     enum: RM_CALL_ctx_sync
     enum: RM_CALL_thread_gone
+    enum: RM_CALL_peer_attribute
+    enum: RM_CALL_peer_enable
+    enum: RM_CALL_peer_grant
     enum: RM_CALL_image_data
     enum: RM_CALL_module_load
     enum: RM_CALL_module_unload
@@ -139,6 +142,12 @@ cdef extern from "shim/generated/records.h" nogil:
     enum: RM_A_SIZE_ctx_sync
     enum: RM_Q_SIZE_thread_gone
     enum: RM_A_SIZE_thread_gone
+    enum: RM_Q_SIZE_peer_attribute
+    enum: RM_A_SIZE_peer_attribute
+    enum: RM_Q_SIZE_peer_enable
+    enum: RM_A_SIZE_peer_enable
+    enum: RM_Q_SIZE_peer_grant
+    enum: RM_A_SIZE_peer_grant
     enum: RM_Q_SIZE_image_data
     enum: RM_A_SIZE_image_data
     enum: RM_Q_SIZE_module_load
@@ -260,6 +269,19 @@ cdef extern from "shim/generated/records.h" nogil:
         uint32_t flags
     ctypedef struct rm_q_ctx_destroy:
         uint64_t context
+    ctypedef struct rm_q_peer_attribute:
+        uint32_t device
+        uint32_t peer
+        int32_t attribute
+        uint8_t pad0[4]
+    ctypedef struct rm_a_peer_attribute:
+        int32_t value
+        uint8_t pad0[4]
+    ctypedef struct rm_q_peer_enable:
+        uint64_t peer
+    ctypedef struct rm_q_peer_grant:
+        uint32_t owner
+        uint32_t user
     ctypedef struct rm_q_image_data:
         uint64_t hash[4]
         uint64_t size

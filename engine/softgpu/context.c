@@ -47,6 +47,7 @@ static CUresult activate(sg_context *c) {
   c->legacy = sg_queue_new(c, 0, 0);
   if (!c->legacy) return CUDA_ERROR_OUT_OF_MEMORY;
   c->sticky = 0;
+  c->peers = 0;
   c->active = true;
   return CUDA_SUCCESS;
 }

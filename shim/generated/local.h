@@ -26,8 +26,6 @@ CUresult rm_cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev);
 CUresult rm_cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId);
 CUresult rm_cuDeviceGetProperties(CUdevprop *prop, CUdevice dev);
 CUresult rm_cuDeviceComputeCapability(int *major, int *minor, CUdevice dev);
-CUresult rm_cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev);
-CUresult rm_cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice);
 CUresult rm_cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev);
 CUresult rm_cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags);
 CUresult rm_cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active);
@@ -43,7 +41,6 @@ CUresult rm_cuCtxGetApiVersion(CUcontext ctx, unsigned int *version);
 CUresult rm_cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority);
 CUresult rm_cuCtxAttach(CUcontext *pctx, unsigned int flags);
 CUresult rm_cuCtxDetach(CUcontext ctx);
-CUresult rm_cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags);
 CUresult rm_cuCtxDisablePeerAccess(CUcontext peerContext);
 CUresult rm_cuLinkCreate(unsigned int numOptions, CUjit_option *options, void **optionValues, CUlinkState *stateOut);
 CUresult rm_cuLinkAddData(CUlinkState state, CUjitInputType type, void *data, size_t size, const char *name, unsigned int numOptions, CUjit_option *options, void **optionValues);
@@ -72,7 +69,6 @@ CUresult rm_cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, v
 CUresult rm_cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value);
 CUresult rm_cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep);
 CUresult rm_cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool memPool, CUmemLocation *location);
-CUresult rm_cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count);
 CUresult rm_cuStreamGetPriority(CUstream hStream, int *priority);
 CUresult rm_cuStreamGetFlags(CUstream hStream, unsigned int *flags);
 CUresult rm_cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value);
@@ -87,10 +83,13 @@ CUresult rm_cuStreamGetCaptureInfo(CUstream hStream, CUstreamCaptureStatus *capt
 CUresult rm_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode);
 
 /* ... or through internal operations. */
+CUresult rm_cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev);
+CUresult rm_cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice);
 CUresult rm_cuDevicePrimaryCtxRelease(CUdevice dev);
 CUresult rm_cuDevicePrimaryCtxReset(CUdevice dev);
 CUresult rm_cuCtxCreate(CUcontext *pctx, CUctxCreateParams *ctxCreateParams, unsigned int flags, CUdevice dev);
 CUresult rm_cuCtxDestroy(CUcontext ctx);
+CUresult rm_cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags);
 CUresult rm_cuCtxSynchronize(CUcontext ctx);
 CUresult rm_cuModuleLoad(CUmodule *module, const char *fname);
 CUresult rm_cuModuleLoadData(CUmodule *module, const void *image);
@@ -140,6 +139,7 @@ CUresult rm_cuMemFreeHost(void *p);
 CUresult rm_cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags);
 CUresult rm_cuMemHostGetDevicePointer(CUdeviceptr *pdptr, void *p, unsigned int Flags);
 CUresult rm_cuMemHostUnregister(void *p);
+CUresult rm_cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count);
 CUresult rm_cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount);
 CUresult rm_cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream);
 CUresult rm_cuMemcpyHtoD(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount);

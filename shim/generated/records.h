@@ -22,7 +22,7 @@ typedef struct rm_op_info {
   uint16_t q_size, a_size;     /* of the structs; 0: none */
 } rm_op_info;
 
-#define RM_TABLE_HASH 0x0153f2763248a06bull
+#define RM_TABLE_HASH 0x81990e7a9364af40ull
 
 enum rm_call_op {
   RM_CALL_cuCtxGetLimit = 64,
@@ -37,6 +37,9 @@ enum rm_call_op {
   RM_CALL_ctx_reset = 73,
   RM_CALL_ctx_sync = 74,
   RM_CALL_thread_gone = 75,
+  RM_CALL_peer_attribute = 76,
+  RM_CALL_peer_enable = 77,
+  RM_CALL_peer_grant = 78,
   RM_CALL_image_data = 80,
   RM_CALL_module_load = 81,
   RM_CALL_module_unload = 82,
@@ -198,6 +201,48 @@ _Static_assert(offsetof(rm_q_ctx_destroy, context) == 0, "rm_q_ctx_destroy.conte
 #define RM_Q_SIZE_thread_gone 0
 
 #define RM_A_SIZE_thread_gone 0
+
+#define RM_Q_SIZE_peer_attribute 16
+typedef struct rm_q_peer_attribute {
+  uint32_t device;
+  uint32_t peer;
+  int32_t attribute;
+  uint8_t pad0[4];
+} rm_q_peer_attribute;
+_Static_assert(sizeof(rm_q_peer_attribute) == RM_Q_SIZE_peer_attribute, "rm_q_peer_attribute");
+_Static_assert(offsetof(rm_q_peer_attribute, device) == 0, "rm_q_peer_attribute.device");
+_Static_assert(offsetof(rm_q_peer_attribute, peer) == 4, "rm_q_peer_attribute.peer");
+_Static_assert(offsetof(rm_q_peer_attribute, attribute) == 8, "rm_q_peer_attribute.attribute");
+_Static_assert(offsetof(rm_q_peer_attribute, pad0) == 12, "rm_q_peer_attribute.pad0");
+
+#define RM_A_SIZE_peer_attribute 8
+typedef struct rm_a_peer_attribute {
+  int32_t value;
+  uint8_t pad0[4];
+} rm_a_peer_attribute;
+_Static_assert(sizeof(rm_a_peer_attribute) == RM_A_SIZE_peer_attribute, "rm_a_peer_attribute");
+_Static_assert(offsetof(rm_a_peer_attribute, value) == 0, "rm_a_peer_attribute.value");
+_Static_assert(offsetof(rm_a_peer_attribute, pad0) == 4, "rm_a_peer_attribute.pad0");
+
+#define RM_Q_SIZE_peer_enable 8
+typedef struct rm_q_peer_enable {
+  uint64_t peer;
+} rm_q_peer_enable;
+_Static_assert(sizeof(rm_q_peer_enable) == RM_Q_SIZE_peer_enable, "rm_q_peer_enable");
+_Static_assert(offsetof(rm_q_peer_enable, peer) == 0, "rm_q_peer_enable.peer");
+
+#define RM_A_SIZE_peer_enable 0
+
+#define RM_Q_SIZE_peer_grant 8
+typedef struct rm_q_peer_grant {
+  uint32_t owner;
+  uint32_t user;
+} rm_q_peer_grant;
+_Static_assert(sizeof(rm_q_peer_grant) == RM_Q_SIZE_peer_grant, "rm_q_peer_grant");
+_Static_assert(offsetof(rm_q_peer_grant, owner) == 0, "rm_q_peer_grant.owner");
+_Static_assert(offsetof(rm_q_peer_grant, user) == 4, "rm_q_peer_grant.user");
+
+#define RM_A_SIZE_peer_grant 0
 
 #define RM_Q_SIZE_image_data 56
 typedef struct rm_q_image_data {

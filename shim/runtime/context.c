@@ -234,16 +234,41 @@ CUresult rm_cuCtxSynchronize(CUcontext handle) {
   return rm_shared_synced(context, NULL, now);
 }
 
-/* ---- peers: direct access between devices is never there (device.c), so neither is this */
+/* ---- peers: what was enabled is kept here, so that a reset forgets it; the engine only adds */
 
-CUresult rm_cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags) {
-  (void)peer, (void)flags;
-  CUresult status = rm_ready();
-  return status ? status : CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+static CUresult peer_for(CUcontext handle, rm_context **own, uint64_t *bit) {
+  rm_context *peer;
+  CUresult status = context_for(NULL, own, own);
+  if (!status) status = context_for(handle, &peer, &peer);
+  if (status || !handle) return status ? status : CUDA_ERROR_INVALID_CONTEXT;
+  if (peer->device == (*own)->device) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+  *bit = 1ull << peer->device;
+  return CUDA_SUCCESS;
 }
 
-CUresult rm_cuCtxDisablePeerAccess(CUcontext peer) {
-  (void)peer;
-  CUresult status = rm_ready();
-  return status ? status : CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
+CUresult rm_cuCtxEnablePeerAccess(CUcontext handle, unsigned int flags) {
+  rm_context *own;
+  rm_call call;
+  uint64_t bit, peer;
+  CUresult status = peer_for(handle, &own, &bit);
+  if (!status && flags) status = CUDA_ERROR_INVALID_VALUE;
+  if (!status && own->peers & bit) status = CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
+  if (!status) status = rm_id_context(handle, &peer);
+  if (!status) status = rm_call_begin_on(&call, own, RM_CALL_peer_enable, sizeof(rm_q_peer_enable));
+  if (status) return status;
+  ((rm_q_peer_enable *)call.body)->peer = peer;
+  status = rm_call_wait(&call, NULL, 0);
+  if (!status) __atomic_fetch_or(&own->peers, bit, __ATOMIC_RELAXED);
+  return status;
+}
+
+CUresult rm_cuCtxDisablePeerAccess(CUcontext handle) {
+  rm_context *own;
+  uint64_t bit;
+  CUresult status = peer_for(handle, &own, &bit);
+  if (status)
+    return status == CUDA_ERROR_PEER_ACCESS_UNSUPPORTED ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED
+                                                        : status;
+  uint64_t before = __atomic_fetch_and(&own->peers, ~bit, __ATOMIC_RELAXED);
+  return before & bit ? CUDA_SUCCESS : CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
 }

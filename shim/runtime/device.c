@@ -6,6 +6,7 @@
 
 #include "session.h"
 #include "../generated/local.h"
+#include "../generated/records.h"
 
 /* The device, or the reason why there is none. */
 static CUresult device_for(CUdevice ordinal, rm_device **device) {
@@ -201,18 +202,35 @@ CUresult rm_cuDeviceGetByPCIBusId(CUdevice *device, const char *text) {
 
 /* ---- peers: copies between devices work, direct access doesn't */
 
+/* Devices of this session; which are peers only the driver of the machine they are in knows. */
+static CUresult ask_peer(int *value, int attribute, CUdevice from, CUdevice to) {
+  rm_call call;
+  rm_a_peer_attribute answer;
+  CUresult status =
+      rm_call_begin_on(&call, NULL, RM_CALL_peer_attribute, sizeof(rm_q_peer_attribute));
+  if (status) return status;
+  *(rm_q_peer_attribute *)call.body =
+      (rm_q_peer_attribute){.device = (uint32_t)from, .peer = (uint32_t)to, .attribute = attribute};
+  status = rm_call_wait(&call, &answer, sizeof answer);
+  if (!status) *value = answer.value;
+  return status;
+}
+
 CUresult rm_cuDeviceCanAccessPeer(int *can, CUdevice ordinal, CUdevice peer) {
   rm_device *device;
   CUresult status = device_for(ordinal, &device);
   if (!status) status = device_for(peer, &device);
   if (status) return status;
-  if (!can) return CUDA_ERROR_INVALID_VALUE;
-  *can = 0;
-  return CUDA_SUCCESS;
+  return can ? ask_peer(can, 0, ordinal, peer) : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult rm_cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CUdevice from,
                                     CUdevice to) {
-  (void)attribute;
-  return from == to ? CUDA_ERROR_INVALID_DEVICE : rm_cuDeviceCanAccessPeer(value, from, to);
+  rm_device *device;
+  CUresult status = device_for(from, &device);
+  if (!status) status = device_for(to, &device);
+  if (status) return status;
+  if (from == to) return CUDA_ERROR_INVALID_DEVICE;
+  if (!value || (int)attribute < 1) return CUDA_ERROR_INVALID_VALUE;
+  return ask_peer(value, (int)attribute, from, to);
 }

@@ -43,6 +43,7 @@ struct rm_context {
   uint32_t flags;
   uint32_t references; /* primary: retains not released yet */
   uint32_t version;
+  uint64_t peers;          /* devices whose memory it may use, as bits */
   int32_t sticky;          /* failure that every call on it returns */
   rm_progress legacy;      /* of the legacy default stream */
   uint64_t synced;         /* all its work with a stamp up to this is complete */
@@ -103,6 +104,7 @@ typedef struct rm_pool {
   uint64_t release_threshold;
   uint64_t used, used_high;
   int32_t reuse[3];
+  uint64_t readers, writers; /* other devices that may use its memory, as bits */
 } rm_pool;
 
 typedef struct rm_linker {

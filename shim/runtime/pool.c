@@ -211,20 +211,43 @@ CUresult rm_cuMemPoolGetAccess(CUmemAccess_flags *flags, CUmemoryPool handle,
   rm_pool *pool;
   CUresult status = pool_for(handle, flags, &pool);
   if (status || !location) return status ? status : CUDA_ERROR_INVALID_VALUE;
-  *flags = location->type == CU_MEM_LOCATION_TYPE_DEVICE && location->id == (int)pool->device
-               ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
-               : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  *flags = CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  if (location->type != CU_MEM_LOCATION_TYPE_DEVICE || !rm_device_at(location->id))
+    return CUDA_SUCCESS;
+  if (location->id == (int)pool->device || pool->writers >> location->id & 1)
+    *flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  else if (pool->readers >> location->id & 1)
+    *flags = CU_MEM_ACCESS_FLAGS_PROT_READ;
   return CUDA_SUCCESS;
 }
 
-/* The owner's access can't be taken away, and no one else's can be given. */
+static CUresult grant(const rm_pool *pool, CUdevice user) {
+  rm_call call;
+  CUresult status = rm_call_begin_on(&call, NULL, RM_CALL_peer_grant, sizeof(rm_q_peer_grant));
+  if (status) return status;
+  *(rm_q_peer_grant *)call.body = (rm_q_peer_grant){.owner = pool->device, .user = (uint32_t)user};
+  return rm_call_wait(&call, NULL, 0);
+}
+
+static CUresult set_access(rm_pool *pool, const CUmemAccessDesc *to) {
+  if (to->location.type != CU_MEM_LOCATION_TYPE_DEVICE || !rm_device_at(to->location.id))
+    return CUDA_ERROR_INVALID_DEVICE;
+  bool own = to->location.id == (int)pool->device;
+  bool none = to->flags == CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  if (own) return none ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  uint64_t bit = 1ull << to->location.id;
+  CUresult status = none ? CUDA_SUCCESS : grant(pool, to->location.id);
+  if (status) return status;
+  pool->readers = none ? pool->readers & ~bit : pool->readers | bit;
+  bool writes = to->flags == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  pool->writers = writes ? pool->writers | bit : pool->writers & ~bit;
+  return CUDA_SUCCESS;
+}
+
+/* The owner's access can't be taken away; another device's, once given, is only forgotten. */
 CUresult rm_cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc *map, size_t count) {
   rm_pool *pool;
   CUresult status = pool_for(handle, map, &pool);
-  for (size_t i = 0; i < count && !status; i++)
-    if (map[i].location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
-        map[i].location.id != (int)pool->device ||
-        map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_READWRITE)
-      status = CUDA_ERROR_NOT_SUPPORTED;
+  for (size_t i = 0; i < count && !status; i++) status = set_access(pool, &map[i]);
   return status;
 }

@@ -43,6 +43,7 @@ static CUresult reset(rm_context *context) {
   if (status && rm_attached()) status = ask_for_reset(context);
   rm_context_forget(context);
   context->flags = 0;
+  context->peers = 0;
   return status;
 }
 

@@ -36,6 +36,18 @@ static void release(void *user, uint64_t at, uint64_t bytes, uint64_t handle) {
   }
 }
 
+/* Adds up what arena_each tells; stops at the first when told to. */
+static int32_t add_run(void *sum, uint64_t run, uint64_t bytes) {
+  assert(mapped[(run - BASE) / GRANULE]);
+  *(uint64_t *)sum += bytes;
+  return 0;
+}
+static int32_t refuse_run(void *calls, uint64_t run, uint64_t bytes) {
+  (void)run, (void)bytes;
+  ++*(uint64_t *)calls;
+  return 9;
+}
+
 static uint64_t at[BLOCKS], size[BLOCKS];
 
 static void no_overlap(void) {
@@ -76,6 +88,9 @@ int main(void) {
       put(&arena, i);
     if (round % 5000 == 0) no_overlap();
   }
+  uint64_t committed = 0, calls = 0;
+  assert(arena_each(&arena, add_run, &committed) == 0 && committed == held && held);
+  assert(arena_each(&arena, refuse_run, &calls) == 9 && calls == 1);
   for (uint64_t left; (left = arena_any(&arena, 2));) arena_free(&arena, left);
   for (int i = 0; i < BLOCKS; i += 2)
     if (at[i]) take(&arena, i);

@@ -21,6 +21,7 @@ from tests.engine.peer import OP, TABLE, WAITS, Peer
 
 Attach = Callable[..., Peer]
 INVALID_VALUE, OUT_OF_MEMORY, INVALID_CONTEXT, INVALID_HANDLE, NOT_FOUND = 1, 2, 201, 400, 500
+INVALID_DEVICE, PEER_ACCESS_UNSUPPORTED = 101, 217
 MIB = 1 << 20
 
 
@@ -360,3 +361,29 @@ def test_noise_kills_no_worker(
     peer.close()
     eventually(lambda: session_free(server))
     assert "worker died" not in caplog.text
+
+
+def test_devices_of_a_session_use_each_others_memory_once_granted(server: Server, attach: Attach) -> None:
+    with client.request_lease(server.address, gpus=2, mem_mib=64) as lease:
+        peer = attach(lease.ticket)
+        status, can = peer.call("peer_attribute", struct.pack("<IIi4x", 0, 1, 0), 0)
+        assert status == 0 and struct.unpack_from("<i", can)[0] == 1
+        assert peer.alloc(5 * MIB, 2)[0] == 0  # there before; more comes after
+        assert peer.call("peer_enable", struct.pack("<Q", 2))[0] == 0
+        assert peer.call("peer_enable", struct.pack("<Q", 2))[0] == 0
+        assert peer.call("peer_grant", struct.pack("<II", 0, 1), 0)[0] == 0
+        status, at = peer.alloc(5 * MIB, 2)
+        assert status == 0 and peer.free(at) == 0
+
+
+def test_peers_that_do_not_exist_are_refused(server: Server, attach: Attach) -> None:
+    with client.request_lease(server.address, gpus=2, mem_mib=64) as lease:
+        peer = attach(lease.ticket)
+        for owner, user in ((0, 2), (7, 0), (0xFFFFFFFF, 1), (0, 0x80000000)):
+            assert peer.call("peer_grant", struct.pack("<II", owner, user), 0)[0] == INVALID_DEVICE
+            assert peer.call("peer_attribute", struct.pack("<IIi4x", owner, user, 0), 0)[0] == INVALID_DEVICE
+        assert peer.call("peer_grant", struct.pack("<II", 1, 1), 0)[0] == PEER_ACCESS_UNSUPPORTED
+        assert peer.call("peer_attribute", struct.pack("<IIi4x", 0, 1, 77), 0)[0] in (0, INVALID_VALUE)
+        for context in (0, 3, 64, 1 << 40):
+            assert peer.call("peer_enable", struct.pack("<Q", context))[0] == INVALID_CONTEXT
+        assert peer.alloc(1000)[0] == 0

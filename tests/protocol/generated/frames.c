@@ -135,6 +135,27 @@ static void frame_ctx_destroy(void) {
   print_operation(RM_CALL_ctx_destroy, &q, sizeof q);
 }
 
+static void frame_peer_attribute(void) {
+  rm_q_peer_attribute q = {0};
+  q.device = 0x4030201ull;
+  q.peer = 0x14131211ull;
+  q.attribute = 0x24232221ull;
+  print_operation(RM_CALL_peer_attribute, &q, sizeof q);
+}
+
+static void frame_peer_enable(void) {
+  rm_q_peer_enable q = {0};
+  q.peer = 0x807060504030201ull;
+  print_operation(RM_CALL_peer_enable, &q, sizeof q);
+}
+
+static void frame_peer_grant(void) {
+  rm_q_peer_grant q = {0};
+  q.owner = 0x4030201ull;
+  q.user = 0x14131211ull;
+  print_operation(RM_CALL_peer_grant, &q, sizeof q);
+}
+
 static void frame_image_data(void) {
   rm_q_image_data q = {0};
   q.hash[0] = 0x807060504030201ull;
@@ -519,6 +540,9 @@ int main(void) {
   frame_cuCtxResetPersistingL2Cache();
   frame_ctx_create();
   frame_ctx_destroy();
+  frame_peer_attribute();
+  frame_peer_enable();
+  frame_peer_grant();
   frame_image_data();
   frame_module_load();
   frame_module_unload();

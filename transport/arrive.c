@@ -147,7 +147,7 @@ bool rm_in_bulk(rm_channel *ch, uint32_t tag, size_t n, void **where) {
     return rm_in_broken(ch, "bulk message of %zu bytes with unknown tag %u", n, tag);
   ch->rx.bulks[(ch->rx.bulk_first + ch->rx.bulk_count++) % RM_BULK_COMING] =
       (struct rm_coming){tag, *where, n};
-  return true;
+  return !rm_ended(ch);
 }
 
 bool rm_in_bulk_landed(rm_channel *ch) {
@@ -156,7 +156,7 @@ bool rm_in_bulk_landed(rm_channel *ch) {
   rx->bulk_count--;
   rm_count(&rx->stats.bulk_received, 1);
   if (ch->events.on_bulk_done) ch->events.on_bulk_done(ch->user, bulk->tag, bulk->where, bulk->n);
-  return true;
+  return !rm_ended(ch);
 }
 
 bool rm_in_records_wait(const rm_channel *ch) { return ch->rx.bulk_count && !ch->bulk_overlaps; }

@@ -20,6 +20,8 @@
  *
  * Ends: every wait ends when the peer dies, goes silent (rm_options.silence_ms), the channel is
  * closed, or its deadline passes. The first failure is kept and told to all: rm_channel_error.
+ * Once a wait or a bulk call has failed so, no thread and no device of the channel reads or writes
+ * the program's memory any more: see rm_channel_quiet.
  *
  * Must not know: CUDA, sessions, Python. */
 #ifndef REMORA_CHANNEL_H
@@ -64,8 +66,9 @@ typedef struct rm_events {
   /* A bulk message has landed. The receiver calls rm_bulk_release once its memory is free again. */
   void (*on_bulk_done)(void *user, uint32_t tag, void *where, size_t n);
   void (*on_urgent)(void *user, const void *bytes, size_t n);
-  /* Once, when the channel ends: error as in enum rm_error or -errno, and one line for people. On
-   * whichever thread noticed it, perhaps inside another call of this header: must not block. */
+  /* Once, when the channel has ended and is quiet (rm_channel_quiet): error as in enum rm_error or
+   * -errno, and one line for people. On whichever thread left it last, perhaps inside another call
+   * of this header: must not block. */
   void (*on_end)(void *user, int error, const char *why);
 } rm_events;
 
@@ -73,10 +76,14 @@ typedef struct rm_events {
  * is closed too. */
 rm_channel *rm_channel_tcp(int fd, const rm_options *options, const rm_events *events, void *user);
 
-/* Ends the channel: unsent records are sent first when drain_ms allows, all waits return. */
+/* Ends the channel: unsent records are sent first when drain_ms allows, all waits return. It is
+ * quiet then, but where this very thread is inside it (an exit in a signal handler). */
 void rm_channel_close(rm_channel *ch, int drain_ms);
 /* Ends the channel at once; the peer is told why (one line, up to 128 bytes) if it can be. */
 void rm_channel_end(rm_channel *ch, const char *why);
+/* After the end: returns once nothing of the channel touches the program's memory any more and
+ * on_end has been told, or after that time (-1: no limit). Not in a callback. */
+void rm_channel_quiet(rm_channel *ch, int timeout_ms);
 /* Joins the threads and frees the memory. No other thread may be inside the channel. */
 void rm_channel_free(rm_channel *ch);
 /* In a forked child: releases descriptors and nothing else; never writes, locks or joins. */

@@ -1,5 +1,7 @@
-/* fail.c: how a channel ends: the first failure is kept, told to the peer if it can be, and wakes
- * everyone who waits. Cold.
+/* fail.c: how a channel ends: the first failure is kept, told to the peer if it can be, the link is
+ * stopped, everyone who waits is woken. Once the failure is kept no thread begins to send or to
+ * receive (drain_locked, rm_read_take); the last one to leave off tells the end, so that whoever
+ * hears of it may free memory that was being sent or received into. Cold.
  * Must not know: who waits for what. */
 #include <errno.h>
 #include <stdarg.h>
@@ -9,7 +11,6 @@
 #include "internal.h"
 
 static void wake_all(rm_channel *ch) {
-  ch->link->ops->stop(ch->link);
   rm_waiters_end(ch);
   rm_add(&ch->credit_turn, 1);
   rm_futex_wake(&ch->credit_turn, INT32_MAX);
@@ -33,13 +34,38 @@ static bool keep_first(rm_channel *ch, int error, const char *why) {
   return first;
 }
 
+/* Has every thread left off? One that reads or sends looks again as it leaves (read.c: leave,
+ * send.c: unlock), this very one, too. */
+static bool is_left(rm_channel *ch) {
+  if (!rm_load_ordered(&ch->stopped) || rm_load_ordered(&ch->reader)) return false;
+  if (pthread_mutex_trylock(&ch->tx.lock) != 0) return false;
+  pthread_mutex_unlock(&ch->tx.lock);
+  return true;
+}
+
+void rm_tell_end(rm_channel *ch) {
+  if (!is_left(ch) || rm_swap(&ch->telling, 1)) return;
+  if (ch->events.on_end) ch->events.on_end(ch->user, ch->error, ch->why);
+  rm_store_ordered(&ch->told, 1);
+  rm_futex_wake(&ch->told, INT32_MAX);
+}
+
 /* The error stands before the peer hears of it: its answer must not be taken for the cause. */
 int rm_fail_text(rm_channel *ch, int error, const char *bye, const char *why) {
   if (rm_ended(ch) || !keep_first(ch, error, why)) return rm_load(&ch->error);
   if (bye) rm_say_bye(ch, bye);
-  if (ch->events.on_end) ch->events.on_end(ch->user, ch->error, ch->why);
-  wake_all(ch); /* a waiter may end its process: the reason has been told by then */
+  ch->link->ops->stop(ch->link);
+  wake_all(ch);
+  rm_store_ordered(&ch->stopped, 1);
+  rm_tell_end(ch);
   return ch->error;
+}
+
+/* The thread that reads cannot wait for itself. */
+void rm_channel_quiet(rm_channel *ch, int timeout_ms) {
+  uint64_t deadline_us = rm_deadline_us(timeout_ms);
+  while (!rm_load(&ch->told) && !rm_reading_here(ch) && rm_now_us() < deadline_us)
+    rm_futex_wait(&ch->told, 0, timeout_ms);
 }
 
 int rm_fail(rm_channel *ch, int error, const char *format, ...) {

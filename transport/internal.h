@@ -129,7 +129,9 @@ struct rm_channel {
   struct rm_notes notes;
   pthread_mutex_t fail_lock;
   int32_t error;
-  rm_word closing; /* rm_channel_close is under way */
+  rm_word closing;       /* rm_channel_close is under way */
+  rm_word stopped;       /* after the end: the link is, */
+  rm_word telling, told; /* and on_end is being told, has been told; told: futex */
   char why[320];
 };
 
@@ -169,6 +171,9 @@ int rm_fail(rm_channel *ch, int error, const char *format, ...)
 int rm_fail_text(rm_channel *ch, int error, const char *bye, const char *why);
 /* What a link's error means, in words, as the channel's failure. */
 int rm_fail_link(rm_channel *ch, int error);
+/* After the end, as a thread has left the link's sending or receiving half: tells the end if it was
+ * the last. */
+void rm_tell_end(rm_channel *ch);
 
 /* send.c */
 /* Sends all that waits. blocks: waits for the socket, else leaves the rest to others: -EAGAIN. */
@@ -198,6 +203,7 @@ void rm_credit_sleep(rm_channel *ch, uint32_t turn);
 
 /* read.c */
 bool rm_reading_here(const rm_channel *ch); /* is this the reading thread */
+/* false: another thread has the role, or the channel has ended. */
 bool rm_read_take(rm_channel *ch);
 void rm_read_leave(rm_channel *ch);
 /* As the reading thread: takes in what is there. sleep: waits for it first. */

@@ -154,6 +154,7 @@ void rm_channel_close(rm_channel *ch, int drain_ms) {
   if (drain_ms > 0 && !rm_ended(ch)) part(ch, end_ms);
   rm_store_ordered(&ch->closing, 1);
   rm_fail_text(ch, RM_ECLOSED, "", "");
+  rm_channel_quiet(ch, RM_QUIET_MS);
 }
 
 void rm_channel_end(rm_channel *ch, const char *why) {

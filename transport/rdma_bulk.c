@@ -107,7 +107,7 @@ void rm_rdma_end_reads(rm_rdma *r) {
   struct ibv_qp_attr failed = {.qp_state = IBV_QPS_ERR};
   struct ibv_send_wr last = {
       .wr_id = RM_RDMA_LAST, .opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED};
-  uint64_t end_ms = rm_now_ms() + RM_RDMA_LINGER_MS;
+  uint64_t end_ms = rm_now_ms() + RM_RDMA_DRAIN_MS;
   if (r->verbs->modify_qp(r->bulk_qp, &failed, IBV_QP_STATE) || rm_post_send(r->bulk_qp, &last))
     return;
   while (!rm_load(&r->drained) && rm_now_ms() < end_ms) {

@@ -9,16 +9,22 @@ static __thread const rm_channel *reading;
 
 bool rm_reading_here(const rm_channel *ch) { return reading == ch; }
 
+static void leave(rm_channel *ch) {
+  reading = NULL;
+  rm_store_ordered(&ch->reader, 0);
+  if (rm_unlikely(rm_load_ordered(&ch->error))) rm_tell_end(ch);
+}
+
 bool rm_read_take(rm_channel *ch) {
   if (rm_load(&ch->reader) || rm_swap(&ch->reader, 1)) return false;
+  if (rm_unlikely(rm_load_ordered(&ch->error))) return leave(ch), false;
   reading = ch;
   return true;
 }
 
 void rm_read_leave(rm_channel *ch) {
   bool half = ch->rx.landed != ch->rx.coming || ch->rx.bulk_count;
-  reading = NULL;
-  rm_store_ordered(&ch->reader, 0);
+  leave(ch);
   if (!rm_wake_next_leader(ch)) rm_service_wake_if_due(ch, half);
 }
 

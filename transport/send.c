@@ -183,6 +183,7 @@ static int send_parcels(rm_channel *ch, const rm_parcel *parcels, unsigned count
 }
 
 static int drain_locked(rm_channel *ch, bool blocks) {
+  if (rm_unlikely(rm_ended(ch))) return rm_load(&ch->error);
   if (ch->tx.dead) return read_out(ch, -EPIPE);
   bool rest = ch->tx.held || ch->link->corked;
   int error = rest ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
@@ -195,13 +196,19 @@ static int drain_locked(rm_channel *ch, bool blocks) {
   return error ? error : rm_load(&ch->error);
 }
 
+/* The last thread to leave an ended link tells so. */
+static void unlock(rm_channel *ch) {
+  pthread_mutex_unlock(&ch->tx.lock);
+  if (rm_unlikely(rm_load_ordered(&ch->error))) rm_tell_end(ch);
+}
+
 /* Notes and credits that became due while the lock was held, and whose owners did not wait. */
 static void after_unlock(rm_channel *ch) {
   int error = 0;
   while (rm_load_ordered(&ch->work) && !error && !rm_ended(ch) &&
          pthread_mutex_trylock(&ch->tx.lock) == 0) {
     error = drain_locked(ch, false);
-    pthread_mutex_unlock(&ch->tx.lock);
+    unlock(ch);
   }
   if (rm_load_ordered(&ch->held)) rm_wake_flusher(ch);
 }
@@ -212,7 +219,7 @@ int rm_drain(rm_channel *ch, bool blocks) {
   else if (pthread_mutex_trylock(&ch->tx.lock) != 0)
     return -EAGAIN;
   int error = drain_locked(ch, blocks);
-  pthread_mutex_unlock(&ch->tx.lock);
+  unlock(ch);
   if (rm_load_ordered(&ch->work) || rm_load(&ch->held)) after_unlock(ch);
   return error;
 }
@@ -245,7 +252,7 @@ void rm_say_bye(rm_channel *ch, const char *why) {
   if (bye.n > RM_NOTE_MAX) bye.n = RM_NOTE_MAX;
   if (!ch->tx.held) ch->link->ops->send(ch->link, &bye, 1, credit_now(ch));
   ch->tx.held = true; /* nothing may follow a bye */
-  pthread_mutex_unlock(&ch->tx.lock);
+  unlock(ch);
 }
 
 /* ---- bulk */
@@ -296,7 +303,7 @@ static int send_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, 
   pthread_mutex_lock(&ch->tx.lock);
   error = send_bulk_locked(ch, &bulk);
   *lent = rm_load(&ch->link->lent);
-  pthread_mutex_unlock(&ch->tx.lock);
+  unlock(ch);
   if (rm_load_ordered(&ch->work)) after_unlock(ch);
   return error;
 }
@@ -324,18 +331,26 @@ static int wait_returned(rm_channel *ch, uint64_t lent) {
   return rm_load(&ch->error);
 }
 
+/* The bytes are their owner's again also where it failed. */
+static int settled(rm_channel *ch, int error) {
+  if (rm_unlikely(error && rm_ended(ch))) rm_channel_quiet(ch, -1);
+  return error;
+}
+
 int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n) {
   uint64_t lent = 0;
   int error = send_bulk(ch, tag, bytes, n, false, &lent);
-  return error ? error : wait_returned(ch, lent);
+  return settled(ch, error ? error : wait_returned(ch, lent));
 }
 
 int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool more) {
   uint64_t lent;
-  return send_bulk(ch, tag, bytes, n, more, &lent);
+  return settled(ch, send_bulk(ch, tag, bytes, n, more, &lent));
 }
 
-int rm_bulk_returned(rm_channel *ch) { return wait_returned(ch, rm_load(&ch->link->lent)); }
+int rm_bulk_returned(rm_channel *ch) {
+  return settled(ch, wait_returned(ch, rm_load(&ch->link->lent)));
+}
 
 int rm_register(rm_channel *ch, void *at, size_t n) {
   return ch->link->ops->memory ? ch->link->ops->memory(ch->link, ch, at, n, true) : 0;

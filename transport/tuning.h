@@ -84,6 +84,11 @@
 /* How long a channel that ends waits for another thread's send before it says why it ends. */
 #define RM_BYE_MS 50u
 
+/* How long a close waits for the threads that are inside an ended channel. They leave at once, but
+ * for one that a signal handler interrupted there: if that exits the program, the close is its own.
+ */
+#define RM_QUIET_MS 3000
+
 /* How long what a dead connection still holds is waited for, when sending over it has failed. */
 #define RM_READ_OUT_MS 1000u
 
@@ -120,6 +125,9 @@
  * never ends on Soft-RoCE). */
 #define RM_RDMA_TIMEOUT 16
 #define RM_RDMA_RETRIES 6
+/* A pair that is stopped gives its requests back at once, on a busy machine after a while. A device
+ * that does not within this time has failed. */
+#define RM_RDMA_DRAIN_MS 2000u
 /* After the lifeline ended: how long what the peer still sent may take. */
 #define RM_RDMA_LINGER_MS 100u
 

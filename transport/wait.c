@@ -166,14 +166,9 @@ static int result_of(rm_channel *ch, rm_waiter *w) {
   return error ? error : RM_ETIMEOUT;
 }
 
-/* At the end a reader may still be in a callback that wakes w: w must not go before it is through.
- */
-static void let_reader_finish(rm_channel *ch) {
-  while (rm_load_ordered(&ch->reader) && !rm_reading_here(ch)) sched_yield();
-}
-
 /* Waits with nothing left to send. A waiter that gives up may have been asked to lead: it hands
- * that on. */
+ * that on. At the end a reader may still be in a callback that wakes w, or be filling what w waits
+ * for. */
 int rm_wait_quietly(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
   while (!over(ch, w)) {
     if (rm_read_take(ch))
@@ -183,7 +178,7 @@ int rm_wait_quietly(rm_channel *ch, rm_waiter *w, uint64_t deadline_us) {
     if (deadline_us != UINT64_MAX && rm_now_us() >= deadline_us) break;
   }
   if (!rm_load_ordered(&ch->reader)) rm_wake_next_leader(ch);
-  if (rm_ended(ch)) let_reader_finish(ch);
+  if (rm_ended(ch)) rm_channel_quiet(ch, -1);
   return result_of(ch, w);
 }
 

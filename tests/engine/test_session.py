@@ -248,7 +248,8 @@ def test_a_callback_that_nobody_asked_for(attach: Attach) -> None:
 def test_bulk_that_nobody_asked_for_ends_the_session(attach: Attach) -> None:
     peer = attach()
     assert peer.info()
-    peer.channel.bulk(1234, b"x" * 100)
+    with contextlib.suppress(ChannelError):  # the end may come before the call returns
+        peer.channel.bulk(1234, b"x" * 100)
     assert peer.ended()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -168,6 +170,37 @@ def test_a_stopped_peer_is_noticed_with_bulk_under_way(forked_peer: ForkedPeer) 
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     client.close()
+
+
+def floods_blocks(channel: ch.Channel) -> None:
+    blocks = [bytes([i]) * ch.BULK_MAX for i in range(4)]
+    with contextlib.suppress(ch.ChannelError):
+        for block in itertools.cycle(blocks):
+            channel.bulk(1, block)
+
+
+def end_amid_a_flood(client: ch.Channel, engine: ch.Channel) -> None:
+    """Bulk messages land when another thread ends the channel: none does once a wait has failed."""
+    landing = bytearray(ch.BULK_MAX)
+    client.land_in(landing)
+    flooding = in_thread(floods_blocks, engine)
+    wait_until(lambda: client.stats["bulk_received"] > 8)
+    ending = in_thread(client.end, "enough")
+    with pytest.raises(ch.ChannelError):
+        client.call(64)
+    before = bytes(landing)
+    time.sleep(0.02)
+    assert landing == before
+    for thread in (ending, flooding):
+        thread.join(5)
+        assert not thread.is_alive()
+    client.close()
+    engine.close()
+
+
+def test_nothing_lands_once_a_wait_has_failed(pair: Pair) -> None:
+    for _ in range(12):
+        end_amid_a_flood(*pair())
 
 
 def test_an_idle_peer_that_answers_pings_stays(pair: Pair) -> None:

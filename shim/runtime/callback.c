@@ -56,14 +56,29 @@ static void serve_callback(const request *what) {
 
 /* ---- pulls: the bytes [offset, offset + size) of a pinned copy, packed */
 
+static pthread_mutex_t gathering = PTHREAD_MUTEX_INITIALIZER;
+
+/* false: the session has ended, and the memory may be gone. */
+static bool gather(const rm_rows *rows, const rm_pull *pull, char *bytes) {
+  pthread_mutex_lock(&gathering);
+  bool there = rm_attached();
+  if (there) rm_rows_gather(rows, pull->offset, bytes, pull->size);
+  pthread_mutex_unlock(&gathering);
+  return there;
+}
+
+void rm_pulls_end(void) {
+  pthread_mutex_lock(&gathering);
+  pthread_mutex_unlock(&gathering);
+}
+
 static void send_packed(const rm_rows *rows, const rm_pull *pull) {
   char *bytes = malloc(pull->size);
   if (!bytes) {
     rm_session_break("out of memory for a copy from host memory");
     return;
   }
-  rm_rows_gather(rows, pull->offset, bytes, pull->size);
-  rm_bulk(rm_session.channel, pull->tag, bytes, pull->size);
+  if (gather(rows, pull, bytes)) rm_bulk(rm_session.channel, pull->tag, bytes, pull->size);
   free(bytes);
 }
 

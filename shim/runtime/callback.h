@@ -12,5 +12,7 @@
 /* Called on the reading thread: they copy the request and return. */
 void rm_callback_enqueue(const rm_callback *request);
 void rm_pull_enqueue(const rm_pull *request);
+/* The session has ended: returns once no pull reads the program's memory any more. */
+void rm_pulls_end(void);
 
 #endif

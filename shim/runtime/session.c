@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "callback.h"
 #include "pending.h"
 #include "session.h"
 #include "stats.h"
 #include "thread.h"
 
-#define EXIT_DRAIN_MS                                                                              \
-  200 /* what was posted may still leave; a dead peer must not hold up an exit */
+/* What was posted may still leave; a dead peer must not hold up an exit. */
+#define EXIT_DRAIN_MS 200
 
 rm_session_facts rm_session;
 int rm_session_state = RM_NEW;
@@ -59,10 +60,8 @@ void rm_session_break(const char *why) {
 
 /* A program that ends because its calls fail ends before it was said why. */
 static void let_end_be_told(void) {
-  for (int ms = 0; ms < EXIT_DRAIN_MS && rm_attached(); ms++) {
-    if (!rm_channel_error(rm_session.channel, NULL)) return;
-    usleep(1000);
-  }
+  if (rm_channel_error(rm_session.channel, NULL))
+    rm_channel_quiet(rm_session.channel, EXIT_DRAIN_MS);
 }
 
 /* For who asks whether copies were as direct as the transport can have them. */
@@ -76,12 +75,16 @@ static void tell_traffic(void) {
            (unsigned long long)t.bulk_copied);
 }
 
+/* What runs after this may free what the program had given to copies. */
 static void at_exit(void) {
+  if (rm_session_state == RM_FORKED) return;
   if (rm_attached()) let_end_be_told();
-  if (!rm_attached()) return;
-  tell_traffic();
-  set_state(RM_EXITING);
-  rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);
+  if (rm_attached()) {
+    tell_traffic();
+    set_state(RM_EXITING);
+    rm_channel_close(rm_session.channel, EXIT_DRAIN_MS);
+  }
+  rm_pulls_end();
 }
 
 /* A fork waits while another thread attaches, so that the child finds a whole session or none. */
@@ -135,13 +138,23 @@ CUresult rm_attach(void) {
 
 void rm_set_initialised(void) { __atomic_store_n(&initialised, true, __ATOMIC_RELEASE); }
 
+/* Once a call has failed so the program may free what it had given to copies. ATTACHED: the channel
+ * has failed, on_end is on its way. */
+static void let_go_of_memory(int state) {
+  if (state == RM_ATTACHED && rm_channel_error(rm_session.channel, NULL))
+    rm_channel_quiet(rm_session.channel, -1);
+  if (state == RM_EXITING) rm_channel_quiet(rm_session.channel, 2 * EXIT_DRAIN_MS);
+  rm_pulls_end();
+}
+
 CUresult rm_session_failure(void) {
-  switch (__atomic_load_n(&rm_session_state, __ATOMIC_ACQUIRE)) {
+  int state = __atomic_load_n(&rm_session_state, __ATOMIC_ACQUIRE);
+  if (state == RM_ATTACHED || state == RM_ENDED || state == RM_EXITING) let_go_of_memory(state);
+  switch (state) {
   case RM_FAILED: return attach_failure;
+  case RM_ATTACHED:
   case RM_ENDED: return CUDA_ERROR_OPERATING_SYSTEM;
   case RM_EXITING: return CUDA_ERROR_DEINITIALIZED;
-  case RM_ATTACHED:
-    return CUDA_ERROR_OPERATING_SYSTEM; /* the channel fails, on_end is on its way */
   default: return CUDA_ERROR_NOT_INITIALIZED;
   }
 }

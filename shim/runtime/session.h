@@ -51,7 +51,8 @@ CUresult rm_attach(void);
 /* CUDA_SUCCESS while the session works and cuInit has succeeded; else what a call must return. */
 CUresult rm_ready(void);
 void rm_set_initialised(void);
-/* What calls return now that the session doesn't work. */
+/* What calls return now that the session doesn't work, when nothing of it touches the program's
+ * memory any more. */
 CUresult rm_session_failure(void);
 /* The device that the program calls `device`, NULL if there is none. */
 rm_device *rm_device_at(CUdevice device);

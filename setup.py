@@ -39,7 +39,8 @@ LINK = [
     "-Wl,-z,nodelete",
     "-Wl,-Bsymbolic",
 ]
-SHARED = ("shim/runtime/integrity.c", "shim/runtime/md2.c")  # both libraries answer CUDA's runtime alike
+# In both driver libraries.
+SHARED = tuple(f"shim/runtime/{part}.c" for part in ("advice", "batch", "integrity", "md2"))
 QUIET = ["-Wno-unused-function", "-Wno-sign-compare", "-Wno-maybe-uninitialized"]  # of what Cython writes
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 COMPILE = ["-std=gnu11", "-O2", "-g", "-fPIC", "-fvisibility=hidden", "-pthread", *WARNINGS]

@@ -72,6 +72,20 @@ CUresult sg_cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option
   return load((sg_library **)library, code, &log);
 }
 
+CUresult sg_cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_option *options,
+                                  void **values, unsigned int count,
+                                  CUlibraryOption *library_options, void **library_values,
+                                  unsigned int library_count) {
+  char *image;
+  CUresult r = sg_initialised();
+  if (r == CUDA_SUCCESS) r = sg_image_read(path, &image);
+  if (r != CUDA_SUCCESS) return r;
+  r = sg_cuLibraryLoadData(library, image, options, values, count, library_options, library_values,
+                           library_count);
+  free(image);
+  return r;
+}
+
 CUresult sg_cuLibraryUnload(CUlibrary handle) {
   sg_library *l;
   CUresult r = find(handle, &l);

@@ -1,6 +1,7 @@
 /* Device memory: a reserved range per device, cut in allocations with a guard page after each.
    Addresses are handed out upwards and wrap, so that a freed one stays unmapped for long. */
 #define _GNU_SOURCE
+#include "../../shim/runtime/advice.h"
 #include "memory.h"
 #include "queue.h"
 #include <errno.h>
@@ -188,8 +189,10 @@ CUresult sg_cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
 CUresult sg_cuMemAllocManaged(CUdeviceptr *pointer, size_t bytes, unsigned int flags) {
   if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST) return CUDA_ERROR_INVALID_VALUE;
   CUresult r = sg_cuMemAlloc(pointer, bytes);
-  if (r == CUDA_SUCCESS) sg_memory_set_managed(*pointer); /* the CPU sees all device memory */
-  return r;
+  if (r != CUDA_SUCCESS) return r;
+  sg_memory_set_managed(*pointer); /* the CPU sees all device memory */
+  advice_forget(*pointer, bytes);
+  return CUDA_SUCCESS;
 }
 
 CUresult sg_cuMemAllocPitch(CUdeviceptr *pointer, size_t *pitch, size_t width, size_t height,

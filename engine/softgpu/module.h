@@ -71,6 +71,8 @@ void sg_library_free_managed(sg_library *library);
 /* library.c: the library's module in a context, made at the first call. */
 CUresult sg_library_module(sg_library *library, sg_context *context, sg_module **module);
 /* The module that a kernel handle means in this context. */
+/* The bytes of a file with a NUL behind them; free them. */
+CUresult sg_image_read(const char *path, char **image);
 CUresult sg_kernel_module(sg_kernel *kernel, sg_context *context, sg_module **module);
 /* A new handle; the caller keeps it in its table. */
 sg_kernel *sg_kernel_new(sg_module *module, sg_library *library, uint32_t index);

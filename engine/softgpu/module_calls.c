@@ -43,17 +43,25 @@ CUresult sg_cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int
   return load(module, image, &log);
 }
 
-CUresult sg_cuModuleLoad(CUmodule *module, const char *path) {
-  CUresult r = CUDA_ERROR_FILE_NOT_FOUND;
+CUresult sg_image_read(const char *path, char **image) {
   FILE *f = path ? fopen(path, "rbe") : NULL;
-  if (!f) return path ? r : CUDA_ERROR_INVALID_VALUE;
+  if (!f) return path ? CUDA_ERROR_FILE_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
   fseek(f, 0, SEEK_END);
   long bytes = ftell(f);
   rewind(f);
-  char *image = bytes > 0 ? calloc(1, (size_t)bytes + 1) : NULL;
-  if (image && fread(image, 1, (size_t)bytes, f) == (size_t)bytes) r = load(module, image, NULL);
-  free(image);
+  *image = bytes > 0 ? calloc(1, (size_t)bytes + 1) : NULL;
+  bool whole = *image && fread(*image, 1, (size_t)bytes, f) == (size_t)bytes;
   fclose(f);
+  if (!whole) free(*image);
+  return whole ? CUDA_SUCCESS : CUDA_ERROR_FILE_NOT_FOUND;
+}
+
+CUresult sg_cuModuleLoad(CUmodule *module, const char *path) {
+  char *image;
+  CUresult r = sg_image_read(path, &image);
+  if (r != CUDA_SUCCESS) return r;
+  r = load(module, image, NULL);
+  free(image);
   return r;
 }
 

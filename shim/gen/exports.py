@@ -3,6 +3,7 @@
 Input: the facts, the table, abis.txt, softgpu.txt. An export counts itself and calls the newest ABI of its
 base name; what nobody answers says CUDA_ERROR_NOT_SUPPORTED. Also libcuda.map, the version script."""
 
+import re
 from collections.abc import Iterable
 
 from .facts import Facts, Function
@@ -10,6 +11,11 @@ from .table import Alias, Table
 
 GENERATED = {"cuGetProcAddress", "cuGetErrorName", "cuGetErrorString"}
 PER_THREAD = "CU_STREAM_PER_THREAD"
+LOCATION = """/* The place that an older ABI names by a device, -1 being the host. */
+#define LOCATION(device) \\
+  ((CUmemLocation){(device) < 0 ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE, (device)})
+
+"""
 SHIM_HEAD = """#include "local.h"
 #include "symbols.h"
 #include "../runtime/call.h"
@@ -40,8 +46,8 @@ def outputs(table: Table) -> dict[str, str]:
     shim = [export(table, f, "rm", set(table.cuda) | GENERATED) for f in facts.functions.values()]
     soft = [export(table, f, "sg", table.softgpu | GENERATED) for f in facts.functions.values()]
     return {
-        "shim/generated/exports.c": SHIM_HEAD + "\n".join(shim),
-        "shim/generated/softgpu_exports.c": SOFT_HEAD + "\n".join(soft),
+        "shim/generated/exports.c": SHIM_HEAD + LOCATION + "\n".join(shim),
+        "shim/generated/softgpu_exports.c": SOFT_HEAD + LOCATION + "\n".join(soft),
         "shim/generated/libcuda.map": f"{{\n  global:\n{names}  local:\n    *;\n}};\n",
     }
 
@@ -91,7 +97,9 @@ def body(f: Function, alias: Alias, prefix: str) -> list[str]:
         for a in alias.arguments
     ]
     call = f"{prefix}_{alias.base}({', '.join(words)})"
+    used = set(re.findall(r"\w+", call))
+    unused = [f"(void){p.name};" for p in f.params if p.name not in used]
     if not f.per_thread or streams or "STREAM" in alias.arguments:
-        return [f"return {call};"]
+        return [*unused, f"return {call};"]
     flag = "rm_tls.per_thread_stream" if prefix == "rm" else "sg_tls_per_thread"
-    return [f"{flag} = true;", f"CUresult result = {call};", f"{flag} = false;", "return result;"]
+    return [*unused, f"{flag} = true;", f"CUresult result = {call};", f"{flag} = false;", "return result;"]

@@ -9,6 +9,10 @@
   EXPORT CUresult symbol(void); \
   CUresult symbol(void) { rm_count(RM_SYM_##symbol); return rm_unsupported(RM_SYM_##symbol); }
 
+/* The place that an older ABI names by a device, -1 being the host. */
+#define LOCATION(device) \
+  ((CUmemLocation){(device) < 0 ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE, (device)})
+
 UNSUPPORTED(cuArray3DCreate)
 
 UNSUPPORTED(cuArray3DCreate_v2)
@@ -1076,7 +1080,11 @@ UNSUPPORTED(cuMemAddressFree)
 
 UNSUPPORTED(cuMemAddressReserve)
 
-UNSUPPORTED(cuMemAdvise)
+EXPORT CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device);
+CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device) {
+  rm_count(RM_SYM_cuMemAdvise);
+  return rm_cuMemAdvise(devPtr, count, advice, LOCATION(device));
+}
 
 EXPORT CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location);
 CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
@@ -1304,9 +1312,17 @@ CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep) {
   return rm_cuMemPoolTrimTo(pool, minBytesToKeep);
 }
 
-UNSUPPORTED(cuMemPrefetchAsync)
+EXPORT CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream);
+CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchAsync);
+  return rm_cuMemPrefetchAsync(devPtr, count, LOCATION(dstDevice), 0, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchAsync_ptsz)
+EXPORT CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream);
+CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchAsync_ptsz);
+  return rm_cuMemPrefetchAsync(devPtr, count, LOCATION(dstDevice), 0, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 EXPORT CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
@@ -1320,13 +1336,29 @@ CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocat
   return rm_cuMemPrefetchAsync(devPtr, count, location, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuMemPrefetchBatchAsync)
+EXPORT CUresult cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream);
+CUresult cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchBatchAsync);
+  return rm_cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchBatchAsync_ptsz)
+EXPORT CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream);
+CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemPrefetchBatchAsync_ptsz);
+  return rm_cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemRangeGetAttribute)
+EXPORT CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribute attribute, CUdeviceptr devPtr, size_t count);
+CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribute attribute, CUdeviceptr devPtr, size_t count) {
+  rm_count(RM_SYM_cuMemRangeGetAttribute);
+  return rm_cuMemRangeGetAttribute(data, dataSize, attribute, devPtr, count);
+}
 
-UNSUPPORTED(cuMemRangeGetAttributes)
+EXPORT CUresult cuMemRangeGetAttributes(void **data, size_t *dataSizes, CUmem_range_attribute *attributes, size_t numAttributes, CUdeviceptr devPtr, size_t count);
+CUresult cuMemRangeGetAttributes(void **data, size_t *dataSizes, CUmem_range_attribute *attributes, size_t numAttributes, CUdeviceptr devPtr, size_t count) {
+  rm_count(RM_SYM_cuMemRangeGetAttributes);
+  return rm_cuMemRangeGetAttributes(data, dataSizes, attributes, numAttributes, devPtr, count);
+}
 
 UNSUPPORTED(cuMemRelease)
 
@@ -1408,21 +1440,58 @@ CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
   return rm_cuMemcpy3DAsync(pCopy, hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuMemcpy3DBatchAsync)
+EXPORT CUresult cuMemcpy3DBatchAsync(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DBatchAsync);
+  (void)failIdx;
+  return rm_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_ptsz)
+EXPORT CUresult cuMemcpy3DBatchAsync_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DBatchAsync_ptsz);
+  (void)failIdx;
+  return rm_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_v2)
+EXPORT CUresult cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DBatchAsync_v2);
+  return rm_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_v2_ptsz)
+EXPORT CUresult cuMemcpy3DBatchAsync_v2_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_v2_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DBatchAsync_v2_ptsz);
+  return rm_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DPeer)
+EXPORT CUresult cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *pCopy);
+CUresult cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *pCopy) {
+  rm_count(RM_SYM_cuMemcpy3DPeer);
+  return rm_cuMemcpy3DPeer(pCopy);
+}
 
-UNSUPPORTED(cuMemcpy3DPeerAsync)
+EXPORT CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream);
+CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DPeerAsync);
+  return rm_cuMemcpy3DPeerAsync(pCopy, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DPeerAsync_ptsz)
+EXPORT CUresult cuMemcpy3DPeerAsync_ptsz(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream);
+CUresult cuMemcpy3DPeerAsync_ptsz(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpy3DPeerAsync_ptsz);
+  return rm_cuMemcpy3DPeerAsync(pCopy, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DPeer_ptds)
+EXPORT CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *pCopy);
+CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *pCopy) {
+  rm_count(RM_SYM_cuMemcpy3DPeer_ptds);
+  rm_tls.per_thread_stream = true;
+  CUresult result = rm_cuMemcpy3DPeer(pCopy);
+  rm_tls.per_thread_stream = false;
+  return result;
+}
 
 EXPORT CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *pCopy);
 CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *pCopy) {
@@ -1475,13 +1544,31 @@ UNSUPPORTED(cuMemcpyAtoH_v2)
 
 UNSUPPORTED(cuMemcpyAtoH_v2_ptds)
 
-UNSUPPORTED(cuMemcpyBatchAsync)
+EXPORT CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream);
+CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpyBatchAsync);
+  (void)failIdx;
+  return rm_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_ptsz)
+EXPORT CUresult cuMemcpyBatchAsync_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream);
+CUresult cuMemcpyBatchAsync_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpyBatchAsync_ptsz);
+  (void)failIdx;
+  return rm_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_v2)
+EXPORT CUresult cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream);
+CUresult cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpyBatchAsync_v2);
+  return rm_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_v2_ptsz)
+EXPORT CUresult cuMemcpyBatchAsync_v2_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream);
+CUresult cuMemcpyBatchAsync_v2_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  rm_count(RM_SYM_cuMemcpyBatchAsync_v2_ptsz);
+  return rm_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 UNSUPPORTED(cuMemcpyDtoA)
 

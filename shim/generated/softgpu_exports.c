@@ -9,6 +9,10 @@
   EXPORT CUresult symbol(void); \
   CUresult symbol(void) { return CUDA_ERROR_NOT_SUPPORTED; }
 
+/* The place that an older ABI names by a device, -1 being the host. */
+#define LOCATION(device) \
+  ((CUmemLocation){(device) < 0 ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE, (device)})
+
 UNSUPPORTED(cuArray3DCreate)
 
 UNSUPPORTED(cuArray3DCreate_v2)
@@ -869,7 +873,10 @@ CUresult cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *j
   return sg_cuLibraryLoadData(library, code, jitOptions, jitOptionsValues, numJitOptions, libraryOptions, libraryOptionValues, numLibraryOptions);
 }
 
-UNSUPPORTED(cuLibraryLoadFromFile)
+EXPORT CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *fileName, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions);
+CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *fileName, CUjit_option *jitOptions, void **jitOptionsValues, unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues, unsigned int numLibraryOptions) {
+  return sg_cuLibraryLoadFromFile(library, fileName, jitOptions, jitOptionsValues, numJitOptions, libraryOptions, libraryOptionValues, numLibraryOptions);
+}
 
 EXPORT CUresult cuLibraryUnload(CUlibrary library);
 CUresult cuLibraryUnload(CUlibrary library) {
@@ -942,7 +949,10 @@ CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CU
   return sg_cuMemAddressReserve(ptr, size, alignment, addr, flags);
 }
 
-UNSUPPORTED(cuMemAdvise)
+EXPORT CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device);
+CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device) {
+  return sg_cuMemAdvise(devPtr, count, advice, LOCATION(device));
+}
 
 EXPORT CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location);
 CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
@@ -1157,9 +1167,15 @@ CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep) {
   return sg_cuMemPoolTrimTo(pool, minBytesToKeep);
 }
 
-UNSUPPORTED(cuMemPrefetchAsync)
+EXPORT CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream);
+CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream) {
+  return sg_cuMemPrefetchAsync(devPtr, count, LOCATION(dstDevice), 0, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchAsync_ptsz)
+EXPORT CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream);
+CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream) {
+  return sg_cuMemPrefetchAsync(devPtr, count, LOCATION(dstDevice), 0, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 EXPORT CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream);
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
@@ -1171,13 +1187,25 @@ CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocat
   return sg_cuMemPrefetchAsync(devPtr, count, location, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuMemPrefetchBatchAsync)
+EXPORT CUresult cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream);
+CUresult cuMemPrefetchBatchAsync(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream) {
+  return sg_cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream);
+}
 
-UNSUPPORTED(cuMemPrefetchBatchAsync_ptsz)
+EXPORT CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream);
+CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr *dptrs, size_t *sizes, size_t count, CUmemLocation *prefetchLocs, size_t *prefetchLocIdxs, size_t numPrefetchLocs, unsigned long long flags, CUstream hStream) {
+  return sg_cuMemPrefetchBatchAsync(dptrs, sizes, count, prefetchLocs, prefetchLocIdxs, numPrefetchLocs, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemRangeGetAttribute)
+EXPORT CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribute attribute, CUdeviceptr devPtr, size_t count);
+CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribute attribute, CUdeviceptr devPtr, size_t count) {
+  return sg_cuMemRangeGetAttribute(data, dataSize, attribute, devPtr, count);
+}
 
-UNSUPPORTED(cuMemRangeGetAttributes)
+EXPORT CUresult cuMemRangeGetAttributes(void **data, size_t *dataSizes, CUmem_range_attribute *attributes, size_t numAttributes, CUdeviceptr devPtr, size_t count);
+CUresult cuMemRangeGetAttributes(void **data, size_t *dataSizes, CUmem_range_attribute *attributes, size_t numAttributes, CUdeviceptr devPtr, size_t count) {
+  return sg_cuMemRangeGetAttributes(data, dataSizes, attributes, numAttributes, devPtr, count);
+}
 
 EXPORT CUresult cuMemRelease(CUmemGenericAllocationHandle handle);
 CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
@@ -1262,21 +1290,50 @@ CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
   return sg_cuMemcpy3DAsync(pCopy, hStream ? hStream : CU_STREAM_PER_THREAD);
 }
 
-UNSUPPORTED(cuMemcpy3DBatchAsync)
+EXPORT CUresult cuMemcpy3DBatchAsync(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream) {
+  (void)failIdx;
+  return sg_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_ptsz)
+EXPORT CUresult cuMemcpy3DBatchAsync_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, size_t *failIdx, unsigned long long flags, CUstream hStream) {
+  (void)failIdx;
+  return sg_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_v2)
+EXPORT CUresult cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_v2(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream) {
+  return sg_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DBatchAsync_v2_ptsz)
+EXPORT CUresult cuMemcpy3DBatchAsync_v2_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream);
+CUresult cuMemcpy3DBatchAsync_v2_ptsz(size_t numOps, CUDA_MEMCPY3D_BATCH_OP *opList, unsigned long long flags, CUstream hStream) {
+  return sg_cuMemcpy3DBatchAsync(numOps, opList, flags, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DPeer)
+EXPORT CUresult cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *pCopy);
+CUresult cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *pCopy) {
+  return sg_cuMemcpy3DPeer(pCopy);
+}
 
-UNSUPPORTED(cuMemcpy3DPeerAsync)
+EXPORT CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream);
+CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream) {
+  return sg_cuMemcpy3DPeerAsync(pCopy, hStream);
+}
 
-UNSUPPORTED(cuMemcpy3DPeerAsync_ptsz)
+EXPORT CUresult cuMemcpy3DPeerAsync_ptsz(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream);
+CUresult cuMemcpy3DPeerAsync_ptsz(const CUDA_MEMCPY3D_PEER *pCopy, CUstream hStream) {
+  return sg_cuMemcpy3DPeerAsync(pCopy, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpy3DPeer_ptds)
+EXPORT CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *pCopy);
+CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER *pCopy) {
+  sg_tls_per_thread = true;
+  CUresult result = sg_cuMemcpy3DPeer(pCopy);
+  sg_tls_per_thread = false;
+  return result;
+}
 
 EXPORT CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *pCopy);
 CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *pCopy) {
@@ -1325,13 +1382,27 @@ UNSUPPORTED(cuMemcpyAtoH_v2)
 
 UNSUPPORTED(cuMemcpyAtoH_v2_ptds)
 
-UNSUPPORTED(cuMemcpyBatchAsync)
+EXPORT CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream);
+CUresult cuMemcpyBatchAsync(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream) {
+  (void)failIdx;
+  return sg_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_ptsz)
+EXPORT CUresult cuMemcpyBatchAsync_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream);
+CUresult cuMemcpyBatchAsync_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, size_t *failIdx, CUstream hStream) {
+  (void)failIdx;
+  return sg_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_v2)
+EXPORT CUresult cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream);
+CUresult cuMemcpyBatchAsync_v2(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  return sg_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream);
+}
 
-UNSUPPORTED(cuMemcpyBatchAsync_v2_ptsz)
+EXPORT CUresult cuMemcpyBatchAsync_v2_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream);
+CUresult cuMemcpyBatchAsync_v2_ptsz(CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs, size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  return sg_cuMemcpyBatchAsync(dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream ? hStream : CU_STREAM_PER_THREAD);
+}
 
 UNSUPPORTED(cuMemcpyDtoA)
 

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "context.h"
+#include "advice.h"
 #include "memory.h"
 #include "ranges.h"
 #include "session.h"
@@ -151,7 +152,9 @@ CUresult rm_cuMemAllocManaged(CUdeviceptr *out, size_t bytes, unsigned int flags
   if (!out || !bytes || (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST))
     return CUDA_ERROR_INVALID_VALUE;
   rm_range as = {.bytes = bytes, .kind = RM_RANGE_MANAGED, .flags = flags, .context = context};
-  return rm_memory_share(&as, out);
+  CUresult made = rm_memory_share(&as, out);
+  if (!made) advice_forget(*out, bytes);
+  return made;
 }
 
 /* ---- hints: nothing moves early, as everything moves before launches and after waits */
@@ -168,16 +171,44 @@ static CUresult managed(CUdeviceptr address, size_t bytes) {
 CUresult rm_cuMemPrefetchAsync(CUdeviceptr address, size_t bytes, CUmemLocation location,
                                unsigned int flags, CUstream handle) {
   rm_target stream;
-  (void)location;
   CUresult status = managed(address, bytes);
   if (!status && flags) status = CUDA_ERROR_INVALID_VALUE;
-  return status ? status : rm_target_of(handle, &stream);
+  if (!status) status = rm_target_of(handle, &stream);
+  return status ? status : advice_prefetched(address, bytes, location);
 }
 
 CUresult rm_cuMemAdvise(CUdeviceptr address, size_t bytes, CUmem_advise advice,
                         CUmemLocation location) {
-  (void)advice, (void)location;
-  return managed(address, bytes);
+  CUresult status = managed(address, bytes);
+  return status ? status : advice_set(address, bytes, advice, location);
+}
+
+CUresult rm_cuMemPrefetchBatchAsync(CUdeviceptr *addresses, size_t *bytes, size_t count,
+                                    CUmemLocation *locations, size_t *firsts, size_t places,
+                                    unsigned long long flags, CUstream handle) {
+  if (!addresses || !bytes || !locations || !firsts || !count || !places || firsts[0] || flags)
+    return CUDA_ERROR_INVALID_VALUE;
+  CUresult status = CUDA_SUCCESS;
+  for (size_t i = 0, place = 0; i < count && !status; i++) {
+    if (place + 1 < places && firsts[place + 1] == i) place++;
+    status = rm_cuMemPrefetchAsync(addresses[i], bytes[i], locations[place], 0, handle);
+  }
+  return status;
+}
+
+CUresult rm_cuMemRangeGetAttribute(void *data, size_t size, CUmem_range_attribute attribute,
+                                   CUdeviceptr address, size_t bytes) {
+  CUresult status = managed(address, bytes);
+  return status ? status : advice_get(data, size, attribute, address, bytes);
+}
+
+CUresult rm_cuMemRangeGetAttributes(void **data, size_t *sizes, CUmem_range_attribute *attributes,
+                                    size_t count, CUdeviceptr address, size_t bytes) {
+  if (!data || !sizes || !attributes || !count) return CUDA_ERROR_INVALID_VALUE;
+  CUresult status = CUDA_SUCCESS;
+  for (size_t i = 0; i < count && !status; i++)
+    status = rm_cuMemRangeGetAttribute(data[i], sizes[i], attributes[i], address, bytes);
+  return status;
 }
 
 /* Memory attached to the host or to one stream may be used while other streams' kernels run. */

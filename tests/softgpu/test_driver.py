@@ -286,6 +286,18 @@ def test_linked_modules_call_each_other(gpu: Driver) -> None:
     assert gpu.read(pointer, 4) == struct.pack("i", 7)
 
 
+def test_a_library_out_of_a_file(gpu: Driver, tmp_path: Path) -> None:
+    (tmp_path / "add.ptx").write_text(cuda.PTX)
+    path = C.c_char_p(str(tmp_path / "add.ptx").encode())
+    none = (None, None, C.c_uint(0), None, None, C.c_uint(0))
+    library = gpu.get("cuLibraryLoadFromFile", path, *none)
+    kernel = gpu.get("cuLibraryGetKernel", library, C.c_char_p(b"add"))
+    assert kernel
+    gpu.call("cuLibraryUnload", library)
+    with fails_with(301):
+        gpu.get("cuLibraryLoadFromFile", C.c_char_p(b"/nowhere"), *none)
+
+
 def archive(member: bytes) -> bytes:
     """An archive as `ar` makes it."""
     return b"!<arch>\n" + b"one.o/".ljust(48) + str(len(member)).encode().ljust(10) + b"`\n" + member

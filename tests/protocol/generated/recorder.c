@@ -308,6 +308,9 @@ CUresult rm_cuMemFreeAsync(__attribute__((unused)) CUdeviceptr dptr, __attribute
 CUresult rm_cuMemAllocManaged(__attribute__((unused)) CUdeviceptr *dptr, __attribute__((unused)) size_t bytesize, __attribute__((unused)) unsigned int flags) { return CUDA_SUCCESS; }
 CUresult rm_cuMemPrefetchAsync(__attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count, __attribute__((unused)) CUmemLocation location, __attribute__((unused)) unsigned int flags, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
 CUresult rm_cuMemAdvise(__attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count, __attribute__((unused)) CUmem_advise advice, __attribute__((unused)) CUmemLocation location) { return CUDA_SUCCESS; }
+CUresult rm_cuMemPrefetchBatchAsync(__attribute__((unused)) CUdeviceptr *dptrs, __attribute__((unused)) size_t *sizes, __attribute__((unused)) size_t count, __attribute__((unused)) CUmemLocation *prefetchLocs, __attribute__((unused)) size_t *prefetchLocIdxs, __attribute__((unused)) size_t numPrefetchLocs, __attribute__((unused)) unsigned long long flags, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemRangeGetAttribute(__attribute__((unused)) void *data, __attribute__((unused)) size_t dataSize, __attribute__((unused)) CUmem_range_attribute attribute, __attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count) { return CUDA_SUCCESS; }
+CUresult rm_cuMemRangeGetAttributes(__attribute__((unused)) void **data, __attribute__((unused)) size_t *dataSizes, __attribute__((unused)) CUmem_range_attribute *attributes, __attribute__((unused)) size_t numAttributes, __attribute__((unused)) CUdeviceptr devPtr, __attribute__((unused)) size_t count) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamAttachMemAsync(__attribute__((unused)) CUstream hStream, __attribute__((unused)) CUdeviceptr dptr, __attribute__((unused)) size_t length, __attribute__((unused)) unsigned int flags) { return CUDA_SUCCESS; }
 CUresult rm_cuMemGetAddressRange(__attribute__((unused)) CUdeviceptr *pbase, __attribute__((unused)) size_t *psize, __attribute__((unused)) CUdeviceptr dptr) { return CUDA_SUCCESS; }
 CUresult rm_cuMemAllocHost(__attribute__((unused)) void **pp, __attribute__((unused)) size_t bytesize) { return CUDA_SUCCESS; }
@@ -341,6 +344,10 @@ CUresult rm_cuMemcpy2DUnaligned(__attribute__((unused)) const CUDA_MEMCPY2D *pCo
 CUresult rm_cuMemcpy2DAsync(__attribute__((unused)) const CUDA_MEMCPY2D *pCopy, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
 CUresult rm_cuMemcpy3D(__attribute__((unused)) const CUDA_MEMCPY3D *pCopy) { return CUDA_SUCCESS; }
 CUresult rm_cuMemcpy3DAsync(__attribute__((unused)) const CUDA_MEMCPY3D *pCopy, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemcpyBatchAsync(__attribute__((unused)) CUdeviceptr *dsts, __attribute__((unused)) CUdeviceptr *srcs, __attribute__((unused)) size_t *sizes, __attribute__((unused)) size_t count, __attribute__((unused)) CUmemcpyAttributes *attrs, __attribute__((unused)) size_t *attrsIdxs, __attribute__((unused)) size_t numAttrs, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemcpy3DBatchAsync(__attribute__((unused)) size_t numOps, __attribute__((unused)) CUDA_MEMCPY3D_BATCH_OP *opList, __attribute__((unused)) unsigned long long flags, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
+CUresult rm_cuMemcpy3DPeer(__attribute__((unused)) const CUDA_MEMCPY3D_PEER *pCopy) { return CUDA_SUCCESS; }
+CUresult rm_cuMemcpy3DPeerAsync(__attribute__((unused)) const CUDA_MEMCPY3D_PEER *pCopy, __attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamCreate(__attribute__((unused)) CUstream *phStream, __attribute__((unused)) unsigned int Flags) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamCreateWithPriority(__attribute__((unused)) CUstream *phStream, __attribute__((unused)) unsigned int flags, __attribute__((unused)) int priority) { return CUDA_SUCCESS; }
 CUresult rm_cuStreamDestroy(__attribute__((unused)) CUstream hStream) { return CUDA_SUCCESS; }

@@ -26,7 +26,7 @@
 /* A point of a stream that something waits for; see lanes.pxi. */
 typedef struct Item {
   struct Item *next;
-  uint64_t seq;   /* order of issue in the session */
+  uint64_t seq;   /* order of issue in the session, from 1 on; 0: it is in no lane */
   CUevent event;  /* reached when the stream gets here */
   uint64_t token; /* of a copy out or a mark; the pointer of a free */
   rm_record call; /* header of the waiting call to answer */

@@ -119,7 +119,7 @@ cdef bint pull_piece(Session *s, Gate *gate, Piece *piece, uint64_t offset, CUst
         return False
     rm_expect(s.channel, -1)
     if device != NULL:
-        gate.status = make_seen(device)
+        gate.status = make_seen(s, device, gate.ctx)
         pulled(device)
     elif gate.status == SUCCESS:
         gate.status = copy_packed(True, gate.at, gate.pitch, gate.width, offset, piece.size, piece.bytes, stream)

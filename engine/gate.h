@@ -64,7 +64,8 @@ void gate_expect(Gate *gate, Piece *piece);
 /* For on_bulk: memory for n bytes under a tag; NULL: nobody asked for them. */
 void *gate_room(Gates *gates, uint32_t tag, size_t n);
 void gate_landed(Gates *gates, uint32_t tag);
-/* Waits until the payload has landed; false: the session ended. */
+/* Waits until the payload has landed; false: the session ended, and nothing lands there any more.
+ */
 bool gate_wait(Gate *gate);
 /* Takes a gate that no stream will reach out of the list and frees it. */
 void gate_drop(Gate *gate);

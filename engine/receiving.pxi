@@ -54,7 +54,10 @@ cdef void on_urgent(void *user, const void *data, size_t n) noexcept nogil:
 
 
 cdef void on_end(void *user, int error, const char *why) noexcept nogil:
-    """All waits of the session end; the process goes soon after."""
+    """All waits of the session end; the process goes soon after.
+
+    Nothing lands any more (rm_events.on_end), so who waited for a payload may let go of the memory it was for.
+    """
     cdef Session *s = <Session *>user
     staging_end(&s.staging)
     gates_end(&s.gates)

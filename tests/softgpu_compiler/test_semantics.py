@@ -110,6 +110,13 @@ def integer_cases() -> Iterator[Case]:
             for i in range(4)), "u32"))  # fmt: skip
 
 
+def low_bits(value: int, count: int, ty: str) -> int:
+    """The low bits of a pattern, with their own sign."""
+    low = value & (1 << count) - 1
+    negative = ty[0] == "s" and count > 0 and low >> count - 1
+    return pattern(low - (1 << count) if negative else low, ty)
+
+
 def byte_permutation(mode: str) -> Model:
     def compute(a: int, b: int, s: int) -> int:
         data, out, low = (b << 32 | a).to_bytes(8, "little"), 0, s & 3
@@ -210,6 +217,10 @@ def bit_cases() -> Iterator[Case]:
     yield simple(
         "bmsk.clamp.b32", "b32", 2, lambda a, b: pattern(((1 << min(b, 32)) - 1) << min(a, 32), "u32")
     )
+    for ty in ("u32", "s32"):
+        for mode, most in (("clamp", lambda b: min(b, 32)), ("wrap", lambda b: b & 31)):
+            yield simple(f"szext.{mode}.{ty}", ty, 2, lambda a, b, ty=ty, most=most: low_bits(a, most(b), ty),
+                         "", (ty, "u32"))  # fmt: skip
     yield simple("bmsk.wrap.b32", "b32", 2, lambda a, b: pattern(((1 << (b & 31)) - 1) << (a & 31), "u32"))
 
 

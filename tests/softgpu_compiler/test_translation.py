@@ -82,6 +82,17 @@ def test_every_kernel_is_fast_to_compile() -> None:
     assert (time.process_time() - begin) / count < 10e-3
 
 
+@pytest.mark.parametrize(("size", "taken"), [("1", True), ("1, 1, 1", True), ("2", False), ("1, 2", False)])
+def test_clusters_of_several_blocks_are_refused_by_name(size: str, taken: bool) -> None:
+    text = ".version 8.5\n.target sm_90\n.address_size 64\n.visible .entry k()\n.explicitcluster\n"
+    unit = Unit(Module(f"{text}.reqnctapercluster {size}\n{{ ret; }}"))
+    if taken:
+        unit.kernel("k")
+        return
+    with pytest.raises(PtxError, match="clusters of several blocks"):
+        unit.kernel("k")
+
+
 def test_the_page_of_supported_ptx_is_up_to_date() -> None:
     page = Path(__file__).parents[2] / "docs" / "ptx-coverage.md"
     assert page.read_text() == table(), (

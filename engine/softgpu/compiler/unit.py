@@ -8,6 +8,8 @@ refers to.
 
 from __future__ import annotations
 
+import math
+
 from remora.engine.softgpu.compiler import abi, flow, guard, opcodes, regions, rounds, threads
 from remora.engine.softgpu.compiler.describe import function_symbol, param_layout
 from remora.engine.softgpu.compiler.errors import PtxError, UnsupportedError
@@ -132,6 +134,8 @@ class Unit:
     def kernel(self, name: str) -> None:
         """Translate a kernel and what it calls."""
         function = self.module.function(name)
+        if math.prod(function.limits.get(".reqnctapercluster", [1])) > 1:
+            raise UnsupportedError("kernels in clusters of several blocks are not supported", function.pos)
         self.coroutine = self.gives_way(name)
         self.shared, static = self.module.shared_layout(name)
         offsets, self.param_bytes = param_layout(function.params)

@@ -192,6 +192,19 @@ def bmsk(f: FunctionEmitter, x: Instr) -> None:
     f.store(x.args[0], "b32", f.resize(f.emit(f"shl i64 {ones}, {position}"), 64, 32))
 
 
+@op("szext", "wrap clamp", "u32 s32")
+def szext(f: FunctionEmitter, x: Instr) -> None:
+    """szext d, a, n: the low n bits of a, the bits above filled with zeros or with the sign."""
+    ty = x.types()[0]
+    n = f.value(x.args[2], "u32")
+    n = _clamp(f, n, 32) if x.has("clamp") else f.emit(f"and i32 {n}, 31")
+    above = f.resize(f.emit(f"sub i32 32, {n}"), 32, 64)
+    wide = f.emit(f"shl i64 {f.resize(f.value(x.args[1], ty), 32, 64)}, {above}")
+    top = f.resize(f.resize(wide, 64, 32), 32, 64, is_signed(ty))
+    shift = "ashr" if is_signed(ty) else "lshr"
+    f.store(x.args[0], ty, f.resize(f.emit(f"{shift} i64 {top}, {above}"), 64, 32))
+
+
 @op("lop3", "or and BoolOp", "b32")
 def lop3(f: FunctionEmitter, x: Instr) -> None:
     """lop3 d, a, b, c, table; with d|p also p = (d != 0) op q"""

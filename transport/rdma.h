@@ -24,6 +24,7 @@ typedef struct rm_region { /* registered memory */
   uintptr_t at;
   size_t n;
   struct ibv_mr *mr;
+  uint32_t lkey, rkey; /* its own: at the channel's end it may go before the last who uses it */
   bool writable;
   uint32_t uses; /* messages under way from it or to it */
   struct rm_region *next_gone;

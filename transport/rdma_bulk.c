@@ -57,7 +57,7 @@ static int out_announced(rm_rdma *r, const rm_parcel *parcel) {
   notice->n = (uint32_t)parcel->n;
   notice->tag = parcel->tag;
   notice->at = (uintptr_t)at;
-  notice->key = region ? region->mr->rkey : r->out.stage.mr->rkey;
+  notice->key = region ? region->rkey : r->out.stage.mr->rkey;
   notice->flags = region ? 0 : RM_NOTICE_PROMPT;
   rm_rdma_add_notice(r, 0);
   return 0;
@@ -128,7 +128,7 @@ static int start_read(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
       (rm_rdma_read){r->in.where, notice->n, stage, region, notice->flags & RM_NOTICE_PROMPT};
   r->in.begun = false;
   add_read(r, notice, region ? r->in.where : stage,
-           region ? region->mr->lkey : r->in.stage.mr->lkey, stage);
+           region ? region->lkey : r->in.stage.mr->lkey, stage);
   return 1;
 }
 

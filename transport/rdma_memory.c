@@ -92,6 +92,7 @@ static int add(rm_rdma *r, uintptr_t at, size_t n, int fd, uint64_t offset) {
   region->n = n;
   int error = fd < 0 ? register_it(r, region) : register_dmabuf(r, region, fd, offset);
   if (!error) {
+    region->lkey = region->mr->lkey, region->rkey = region->mr->rkey;
     pthread_mutex_lock(&r->region_lock);
     error = insert(r, region) ? 0 : -EEXIST;
     pthread_mutex_unlock(&r->region_lock);

@@ -14,7 +14,7 @@
     exit(1);                                                                                       \
   }
 
-enum { FD = 77, OFFSET = 0x10000 };
+enum { FD = 77, OFFSET = 0x10000, LKEY = 5, RKEY = 6 };
 static const uint64_t AT = 0x7f0000200000;
 static const size_t BYTES = 2 << 20;
 
@@ -22,7 +22,7 @@ static struct {
   uint64_t offset, length, iova;
   int fd, access, registered, ended;
 } given;
-static struct ibv_mr mr = {.lkey = 5, .rkey = 6};
+static struct ibv_mr mr;
 static int refusal; /* errno; 0: takes it */
 
 static struct ibv_mr *fake_reg_dmabuf(struct ibv_pd *pd, uint64_t offset, size_t length,
@@ -31,12 +31,14 @@ static struct ibv_mr *fake_reg_dmabuf(struct ibv_pd *pd, uint64_t offset, size_t
   given.offset = offset, given.length = length, given.iova = iova, given.fd = fd;
   given.access = access;
   given.registered++;
+  mr.lkey = LKEY, mr.rkey = RKEY;
   errno = refusal;
   return refusal ? NULL : &mr;
 }
 
 static int fake_dereg(struct ibv_mr *which) {
   EXPECT(which == &mr);
+  mr.lkey = mr.rkey = 0; /* it is freed */
   given.ended++;
   return 0;
 }
@@ -78,6 +80,16 @@ static void only_messages_that_no_cpu_touches_may_use_it(void) {
   EXPECT(!alone(r, AT, RM_RDMA_BOX_SLOT) && alone(r, AT, RM_RDMA_BOX_SLOT + 1));
 }
 
+static void what_goes_with_its_channel_still_has_keys(void) {
+  rm_rdma *r = make_link();
+  rm_channel ch = {.link = &r->base, .error = RM_ECLOSED};
+  EXPECT(tell(r) == 0);
+  rm_region *used = rm_rdma_use(r, (void *)AT, BYTES, true);
+  int before = given.ended;
+  EXPECT(r->base.ops->memory(&r->base, &ch, (void *)AT, BYTES, false) == 0);
+  EXPECT(given.ended == before + 1 && used->lkey == LKEY && used->rkey == RKEY);
+}
+
 static void what_cannot_be_registered_is_not(void) {
   rm_rdma *r = make_link();
   refusal = EOPNOTSUPP;
@@ -100,6 +112,7 @@ static void other_links_say_that_they_have_no_use_for_it(void) {
 int main(void) {
   is_registered_by_its_own_addresses();
   only_messages_that_no_cpu_touches_may_use_it();
+  what_goes_with_its_channel_still_has_keys();
   what_cannot_be_registered_is_not();
   other_links_say_that_they_have_no_use_for_it();
   puts("ok");

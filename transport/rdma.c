@@ -219,13 +219,22 @@ static void look_at_lifeline(rm_rdma *r, short events) {
   rm_store_ordered(&r->gone, 1);
 }
 
+/* A peer that dies loses its memory before its lifeline. */
+static bool has_died(rm_rdma *r) {
+  struct pollfd lifeline = {.fd = r->fd, .events = POLLIN};
+  return rm_load(&r->gone) || poll(&lifeline, 1, RM_RDMA_LINGER_MS) > 0;
+}
+
+static int failure(rm_rdma *r) {
+  if (r->failed == IBV_WC_WR_FLUSH_ERR) return -ECONNRESET;
+  if (r->failed == IBV_WC_RETRY_EXC_ERR) return -ETIMEDOUT;
+  return has_died(r) ? -ECONNRESET : -EREMOTEIO;
+}
+
 /* 0, or why nothing more will come. */
 static int over(rm_rdma *r) {
   if (rm_load(&r->stopping)) return RM_EPEER;
-  if (rm_load(&r->failed)) {
-    if (r->failed == IBV_WC_WR_FLUSH_ERR) return -ECONNRESET;
-    return r->failed == IBV_WC_RETRY_EXC_ERR ? -ETIMEDOUT : -EREMOTEIO;
-  }
+  if (rm_load(&r->failed)) return failure(r);
   if (!rm_load(&r->gone)) return 0;
   return rm_load(&r->finished) || rm_now_ms() - r->gone_ms > RM_RDMA_LINGER_MS ? RM_EPEER : 0;
 }

@@ -371,15 +371,24 @@ def test_a_notice_that_waits_is_not_looked_at_again(open_session: Open) -> None:
     assert session.channel.bulk_messages() == [(7, data), (7, b"first")]
 
 
-def test_a_bulk_message_that_may_not_be_read_ends_the_channel(server: Session) -> None:
-    peer = server.peer
+def announce_what_may_not_be_read(peer: Peer) -> None:
     peer.send_notice(
         Notice(wire.READ, n=1 << 16, tag=1, at=peer.lent.buf, key=peer.lent.rkey ^ 0xFF00).pack()
     )
-    error, _ = ended(server.channel)
-    assert error != 0
+
+
+def test_a_bulk_message_that_may_not_be_read_ends_the_channel(server: Session) -> None:
+    announce_what_may_not_be_read(server.peer)
+    assert ended(server.channel)[0] == -errno.EREMOTEIO
     with pytest.raises(ChannelError):
         server.channel.next(5000)
+
+
+def test_a_peer_that_dies_loses_its_memory_first(server: Session) -> None:
+    announce_what_may_not_be_read(server.peer)
+    time.sleep(0.02)
+    server.lifeline.close()
+    assert ended(server.channel)[0] == EPEER
 
 
 def test_writing_outside_ring_and_box_is_refused(server: Session) -> None:

@@ -127,8 +127,8 @@ static int start_read(rm_rdma *r, rm_channel *ch, const rm_notice *notice) {
   r->in.reads[r->reads_posted % RM_RDMA_READS] =
       (rm_rdma_read){r->in.where, notice->n, stage, region, notice->flags & RM_NOTICE_PROMPT};
   r->in.begun = false;
-  add_read(r, notice, region ? r->in.where : stage,
-           region ? region->lkey : r->in.stage.mr->lkey, stage);
+  add_read(r, notice, region ? r->in.where : stage, region ? region->lkey : r->in.stage.mr->lkey,
+           stage);
   return 1;
 }
 

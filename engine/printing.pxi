@@ -1,4 +1,4 @@
-# What kernels print: told to the client before the reply that it waits for, as a driver prints at a wait.
+# What kernels print, and what the driver says: told to the client before the reply that it waits for, as a driver prints at a wait.
 
 cdef extern from "printed.h" nogil:
     void printed_begin()
@@ -6,7 +6,8 @@ cdef extern from "printed.h" nogil:
     bint printed_waiting()
     void printed_lock()
     void printed_unlock()
-    uint32_t printed_take(void *to, uint32_t room)
+    uint32_t printed_take(void *to, uint32_t room, int *error)
+    void printed_error(const char *text, size_t bytes)
 
 cdef enum:
     PRINT_BYTES = 4096  # of one record
@@ -27,7 +28,8 @@ cdef void tell_printed(Session *s) noexcept nogil:
 
 cdef bint tell_some(Session *s) noexcept nogil:
     cdef char text[PRINT_BYTES]
-    cdef uint32_t n = printed_take(text, PRINT_BYTES)
+    cdef int error = 0
+    cdef uint32_t n = printed_take(text, PRINT_BYTES, &error)
     cdef rm_record *record
     if n == 0:
         return False
@@ -35,6 +37,7 @@ cdef bint tell_some(Session *s) noexcept nogil:
     if record == NULL:
         return False
     record.op = RM_OP_PRINT
+    record.flags = RM_F_ERROR if error else 0
     memcpy(record + 1, text, n)
     rm_commit(s.channel)
     return True

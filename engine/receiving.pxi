@@ -108,6 +108,8 @@ cdef int32_t session_open(Session *s, rm_link *link, uint32_t ring_bytes, uint32
     jobs_init(&s.jobs, s)
     gates_init(&s.gates, &s.jobs)
     s.visible = driver_shows_memory()
+    if s.visible != NULL and s.visible.bytes >= sizeof(sg_visible):
+        s.visible.listen(printed_error)
     if not staging_init(&s.staging, window):
         return OUT_OF_MEMORY
     s.channel = rm_channel_over(link, &options, &events, s)

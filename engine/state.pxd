@@ -80,6 +80,7 @@ cdef extern from "engine/softgpu/visible.h" nogil:
         size_t bytes
         bint (*rest)() noexcept nogil
         int (*file)(const void *at, size_t n, uint64_t *offset) noexcept nogil
+        void (*listen)(void (*hear)(const char *text, size_t n) noexcept nogil) noexcept nogil
 
 cdef extern from "engine/session.h" nogil:
     enum: MAX_DEVICES

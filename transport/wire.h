@@ -25,6 +25,7 @@ _Static_assert(sizeof(rm_record) == 16, "record header is 16 bytes");
 
 enum rm_flags {
   RM_F_WAITS = 1, /* the sender waits for a reply */
+  RM_F_ERROR = 2, /* of RM_OP_PRINT: text for standard error */
 };
 
 /* Operations below RM_OP_FIRST_CALL belong to the channel and to the session, the rest to the call

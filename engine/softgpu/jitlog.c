@@ -1,5 +1,6 @@
 /* Writes JIT messages where the program asked for them. */
 #include "jitlog.h"
+#include "say.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +31,9 @@ void sg_jit_log_open(sg_jit_log *log, unsigned count, const CUjit_option *option
 
 void sg_jit_log_error(sg_jit_log *log, CUresult error, const char *text) {
   if (!log || !log->errors || !log->error_room) {
-    fprintf(stderr, "softgpu: error %d: %s\n", (int)error, text);
+    char line[2048];
+    snprintf(line, sizeof line, "softgpu: error %d: %.1900s\n", (int)error, text);
+    sg_say(line);
     return;
   }
   snprintf(log->errors, log->error_room, "%s", text);

@@ -3,6 +3,7 @@
    once. */
 #include "blocks.h"
 #include "fault.h"
+#include "say.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -118,10 +119,9 @@ int32_t rm_printf(struct rm_block *block, const char *format, const void *argume
 void rm_assert_fail(struct rm_block *block, const char *message, const char *file, uint32_t line,
                     const char *function, uint32_t x, uint32_t y, uint32_t z) {
   char text[TEXT_BYTES];
-  int n =
-      snprintf(text, sizeof text,
-               "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file,
-               line, function, block->ctaid[0], block->ctaid[1], block->ctaid[2], x, y, z, message);
-  if (n > 0) fwrite(text, 1, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, stderr);
+  snprintf(text, sizeof text,
+           "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.\n", file, line,
+           function, block->ctaid[0], block->ctaid[1], block->ctaid[2], x, y, z, message);
+  sg_say(text);
   sg_fault_leave(CUDA_ERROR_ASSERT);
 }

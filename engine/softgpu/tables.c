@@ -10,6 +10,7 @@
 #include "queue.h"
 #include "settings.h"
 #include "storage.h"
+#include "say.h"
 #include "visible.h"
 
 typedef const void *slot;
@@ -179,7 +180,8 @@ static const slot pointers_table[5] = {SIZED(5), [4] = CODE(no_pointers)};
 
 /* ---- device memory that the CPU sees: our own, see visible.h */
 
-static const slot visible_table[3] = {SIZED(3), CODE(sg_queues_rest), CODE(sg_mapped_file)};
+static const slot visible_table[4] = {SIZED(4), CODE(sg_queues_rest), CODE(sg_mapped_file),
+                                      CODE(sg_say_to)};
 
 /* ---- the door */
 

@@ -16,6 +16,9 @@ typedef struct sg_visible {
   /* The file of which [at, at + n), mapped by cuMemMap, is the bytes from *offset on; -1: there is
    * none. The driver keeps it; another process may map it too. */
   int (*file)(const void *at, size_t n, uint64_t *offset);
+  /* Has what the driver writes to standard error told to `hear` as well, on any thread: why an
+   * image was refused, which assertion failed. */
+  void (*listen)(void (*hear)(const char *text, size_t n));
 } sg_visible;
 
 /* The bytes of its CUuuid; made at random once. */

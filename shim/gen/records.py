@@ -134,6 +134,7 @@ cdef extern from "transport/wire.h" nogil:
         uint32_t reserved
         uint64_t token
     enum: RM_F_WAITS
+    enum: RM_F_ERROR
     enum: RM_OP_PAD
     enum: RM_OP_REPLY
     enum: RM_OP_DONE

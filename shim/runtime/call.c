@@ -215,7 +215,7 @@ void rm_call_on_record(void *user, const rm_record *record) {
   else if (record->op == RM_OP_PULL && holds(record, sizeof(rm_pull)))
     rm_pull_enqueue(body);
   else if (record->op == RM_OP_PRINT)
-    rm_printed_keep(body, record->size - (uint32_t)sizeof *record);
+    rm_printed_keep(record->flags & RM_F_ERROR, body, record->size - (uint32_t)sizeof *record);
   else
     rm_session_break("a record that is unknown or cut short");
 }

@@ -20,6 +20,9 @@ SECONDS = 30  # a program takes less than two
 SETTINGS = {"REMORA_SOFTGPU_DEVICES": "2", "REMORA_SOFTGPU_MEMORY_MIB": "1024"}
 COMPILERS = 2  # at once: each takes a core and several hundred MiB
 
+# What the driver writes to a program's standard error, wherever the driver is.
+SAYS = {"errors": "Assertion `x > 5` failed."}
+
 # What does not hold yet, and why: (program, how it is run) -> reason. A program that passes nevertheless
 # fails the test, so that its line is removed.
 KNOWN_FAULTS: dict[tuple[str, str], str] = {}
@@ -77,13 +80,24 @@ def test_sample(
     name: str,
     how: str,
 ) -> None:
-    command = [str(programs[name].result())]
-    if how == "remote":
-        running: harness.Server = request.getfixturevalue("server")
-        end = running.run(command, tmp_path, options=["-n", "2"], seconds=SECONDS)
-    else:
-        settings = harness.environment.for_softgpu(harness.clean_environment(**SETTINGS))
-        end = harness.finish(command, settings, tmp_path, SECONDS)
+    end = run(request, programs[name].result(), tmp_path, how)
     assert end.status == 0 and end.output.endswith("PASSED\n"), (
         f"exit status {end.status}\n{end.output}\n{end.errors}"
     )
+    assert SAYS.get(name, "") in end.errors
+
+
+def run(request: pytest.FixtureRequest, program: Path, folder: Path, how: str) -> harness.Result:
+    if how == "remote":
+        running: harness.Server = request.getfixturevalue("server")
+        return running.run([str(program)], folder, options=["-n", "2"], seconds=SECONDS)
+    settings = harness.environment.for_softgpu(harness.clean_environment(**SETTINGS))
+    return harness.finish([str(program)], settings, folder, SECONDS)
+
+
+@pytest.mark.parametrize("how", ["direct", "remote"])
+def test_why_an_image_is_refused_is_said(request: pytest.FixtureRequest, tmp_path: Path, how: str) -> None:
+    machine_code = toolchain.build(PROGRAMS / "transpose.cu", "-gencode=arch=compute_90,code=sm_90")
+    end = run(request, machine_code, tmp_path, how)
+    assert end.status and "cudaErrorNoKernelImageForDevice" in end.output
+    assert "machine code of real GPUs only (sm_90)" in end.errors

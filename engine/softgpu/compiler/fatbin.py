@@ -115,7 +115,8 @@ def _from_fatbin(image: bytes) -> bytes:
         raise NoPtxError(f"the image holds PTX, but none for sm_{CAPABILITY} or lower ({targets})")
     raise NoPtxError(
         f"the image holds machine code of real GPUs only ({targets}), and the software GPU runs PTX: "
-        "compile with PTX included (nvcc: -arch=native and -arch=sm_XX do, -gencode ...,code=compute_XX)"
+        "compile with PTX included (nvcc: -arch=sm_XX, or -gencode ...,code=compute_XX; "
+        "-arch=native leaves it out)"
     )
 
 

@@ -5,6 +5,7 @@ Must not know: which transport it is.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -136,7 +137,12 @@ def send_all(channel: Channel, tag: int, blocks: Iterable[bytes]) -> None:
 
 
 def in_child(work: Callable[[], Any]) -> int:
-    """Runs work in a forked child, which exits 0 if it returns. Returns its pid."""
+    """Runs work in a forked child, which exits 0 if it returns. Returns its pid.
+
+    Without garbage collection: in a child, CPython has freed the frames of the other threads, and the
+    collector crashes on frame objects that tracebacks of theirs still hold.
+    """
+    gc.disable()
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -145,6 +151,7 @@ def in_child(work: Callable[[], Any]) -> int:
             status = 0
         finally:
             os._exit(status)
+    gc.enable()
     return pid
 
 

@@ -41,7 +41,6 @@ class Worker:
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
         )
         theirs.close()
 

@@ -62,14 +62,12 @@ def launch(driver: str, token_file: Path, log: Path) -> tuple[subprocess.Popen[b
         "--with-parent",
     ]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C on the terminal is the program's, not the engine's.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=[tell],
-            start_new_session=True,
         )
     os.close(tell)
     return process, ready

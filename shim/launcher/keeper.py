@@ -33,7 +33,7 @@ def keep(held: Held) -> dict[str, Any]:
     caller = os.getpid()
     between = os.fork()
     if between == 0:
-        os.setsid()
+        os.setpgid(0, 0)  # the terminal's keys are the caller's
         if os.fork() == 0:
             keeper(held, write, caller)
         os._exit(0)

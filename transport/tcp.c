@@ -16,6 +16,7 @@
 #include "carrier.h"
 #include "frames.h"
 #include "stream.h"
+#include "uncancelled.h"
 
 typedef struct rm_tcp {
   rm_link base;
@@ -45,8 +46,8 @@ static void join_pieces(rm_tcp *tcp) {
 static ssize_t send_once(rm_tcp *tcp) {
   const int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
   struct msghdr all = {.msg_iov = tcp->out.next, .msg_iovlen = tcp->out.count};
-  if (tcp->out.count > 1) return sendmsg(tcp->fd, &all, flags);
-  return send(tcp->fd, tcp->out.next->iov_base, tcp->out.next->iov_len, flags);
+  if (tcp->out.count > 1) return rm_sendmsg(tcp->fd, &all, flags);
+  return rm_send(tcp->fd, tcp->out.next->iov_base, tcp->out.next->iov_len, flags);
 }
 
 static int tcp_resume(rm_link *link) {
@@ -73,9 +74,9 @@ static int tcp_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_
 static ssize_t take_in(rm_tcp *tcp, int flags) {
   struct iovec piece[2];
   unsigned count = rm_stream_room(&tcp->in, piece);
-  if (count == 1) return recv(tcp->fd, piece[0].iov_base, piece[0].iov_len, flags);
+  if (count == 1) return rm_recv(tcp->fd, piece[0].iov_base, piece[0].iov_len, flags);
   struct msghdr message = {.msg_iov = piece, .msg_iovlen = count};
-  return recvmsg(tcp->fd, &message, flags);
+  return rm_recvmsg(tcp->fd, &message, flags);
 }
 
 static long tcp_receive(rm_link *link, rm_channel *to, bool sleep) {
@@ -102,7 +103,7 @@ static int tcp_wait(rm_link *link, int events, int timeout_ms) {
   rm_tcp *tcp = (rm_tcp *)link;
   struct pollfd fd = {.fd = tcp->fd};
   fd.events = (short)((events & RM_READABLE ? POLLIN : 0) | (events & RM_WRITABLE ? POLLOUT : 0));
-  if (poll(&fd, 1, timeout_ms) <= 0) return 0;
+  if (rm_poll_fds(&fd, 1, timeout_ms) <= 0) return 0;
   int ready = (fd.revents & POLLIN ? RM_READABLE : 0) | (fd.revents & POLLOUT ? RM_WRITABLE : 0);
   return fd.revents & (POLLERR | POLLHUP | POLLNVAL) ? events : ready;
 }

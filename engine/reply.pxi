@@ -21,7 +21,7 @@ cdef void send_reply(Session *s, const rm_record *call, int32_t status, const vo
     reply.reserved = 0
     if size:
         memcpy(reply + 1, body, size)
-    rm_commit(s.channel)
+    rm_commit_unsent(s.channel)
     rm_flush(s.channel)
     if s.ledger != NULL:
         s.ledger.slots[s.ledger_slot].answers += 1
@@ -36,7 +36,7 @@ cdef void send_done(Session *s, uint64_t token, int32_t status) noexcept nogil:
     done.token = token
     done.status = status
     done.reserved = 0
-    rm_commit(s.channel)
+    rm_commit_unsent(s.channel)
     rm_flush(s.channel)
 
 
@@ -49,7 +49,7 @@ cdef void send_callback(Session *s, uint64_t token, int32_t status) noexcept nog
     callback.token = token
     callback.status = status
     callback.reserved = 0
-    rm_commit(s.channel)
+    rm_commit_unsent(s.channel)
     rm_flush(s.channel)
 
 
@@ -63,5 +63,5 @@ cdef void send_pull(Session *s, Gate *gate, uint64_t offset, uint32_t size) noex
     pull.offset = offset
     pull.size = size
     pull.tag = gate.tag
-    rm_commit(s.channel)
+    rm_commit_unsent(s.channel)
     rm_flush(s.channel)

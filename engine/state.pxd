@@ -48,6 +48,7 @@ cdef extern from "transport/channel.h" nogil:
     int rm_channel_error(rm_channel *ch, const char **why)
     rm_record *rm_begin(rm_channel *ch, uint32_t size)
     void rm_commit(rm_channel *ch)
+    void rm_commit_unsent(rm_channel *ch)
     int rm_flush(rm_channel *ch)
     int rm_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n)
     int rm_bulk_lend(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bint more)

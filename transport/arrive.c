@@ -76,7 +76,7 @@ static void wake_consumer(rm_channel *ch) {
 }
 
 static void give_back(rm_channel *ch) {
-  rm_store_ordered(&ch->released, ch->rx.parsed);
+  rm_store(&ch->released, ch->rx.parsed);
   if (rm_credit_due(ch)) rm_nudge(ch);
 }
 

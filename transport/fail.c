@@ -38,8 +38,8 @@ static bool keep_first(rm_channel *ch, int error, const char *why) {
  * send.c: unlock), this very one, too. */
 static bool is_left(rm_channel *ch) {
   if (!rm_load_ordered(&ch->stopped) || rm_load_ordered(&ch->reader)) return false;
-  if (pthread_mutex_trylock(&ch->tx.lock) != 0) return false;
-  pthread_mutex_unlock(&ch->tx.lock);
+  if (!rm_lock_try(&ch->tx.lock)) return false;
+  rm_lock_give(&ch->tx.lock);
   return true;
 }
 

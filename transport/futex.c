@@ -22,6 +22,13 @@ void rm_futex_wait_us(rm_word *word, uint32_t value, unsigned us) {
   sleep_on(word, value, &limit);
 }
 
+/* Whoever has slept takes it as "someone may sleep": another may still. */
+void rm_lock_wait(rm_lock *lock) {
+  while (__atomic_exchange_n(&lock->state, 2, __ATOMIC_ACQUIRE)) sleep_on(&lock->state, 2, NULL);
+}
+
+void rm_lock_wake(rm_lock *lock) { rm_futex_wake(&lock->state, 1); }
+
 void rm_futex_wake(rm_word *word, int count) {
   syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, count, NULL, NULL, 0);
 }

@@ -17,6 +17,7 @@
 
 #include "channel.h"
 #include "link.h"
+#include "lock.h"
 #include "tuning.h"
 
 #define RM_LINE 64
@@ -25,7 +26,7 @@
 typedef uint32_t rm_word; /* a futex word, touched with __atomic builtins only */
 
 struct rm_put {
-  pthread_mutex_t lock;
+  rm_lock lock;
   uint8_t *ring;
   uint64_t open_end; /* where head goes at commit */
   rm_record *open;
@@ -33,7 +34,7 @@ struct rm_put {
 };
 
 struct rm_tx {
-  pthread_mutex_t lock;
+  rm_lock lock;
   uint64_t sent;
   bool held;                     /* the link still has the rest of a send */
   bool dead;                     /* the peer takes nothing any more */
@@ -107,7 +108,7 @@ struct rm_channel {
   int32_t expected;           /* rm_expect */
 
   uint32_t spin_vain, spin_rest; /* of the reading thread: see spin() */
-  bool yields_first;             /* likewise: see look_in_vain() */
+  bool yields_first, apart;      /* likewise: see look_in_vain() */
 
   RM_OWN_LINE struct rm_rx rx;
   RM_OWN_LINE uint64_t ready; /* end of records handed to the consumer: rx.parsed, published */
@@ -150,6 +151,12 @@ enum rm_park { RM_PARK_NONE, RM_PARK_BRIEF, RM_PARK_DEEP };
 #define rm_unlikely(x) __builtin_expect(!!(x), 0)
 
 static inline bool rm_ended(rm_channel *ch) { return rm_load(&ch->error) != 0; }
+
+/* Is there anything to send, as far as can be seen without the lock? */
+static inline bool rm_unsent(rm_channel *ch) {
+  return rm_load_ordered(&ch->head) != rm_load(&ch->tx.sent) || rm_load_ordered(&ch->work) ||
+         rm_load(&ch->held) || ch->link->corked || rm_load(&ch->link->due);
+}
 
 /* The peer shares this thread's processor: looking again is in vain while it does not run. */
 static inline bool rm_beside(rm_channel *ch) {

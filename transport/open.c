@@ -56,8 +56,7 @@ static bool map_rings(rm_channel *ch) {
 }
 
 static void make_locks(rm_channel *ch) {
-  pthread_mutex_t *locks[] = {&ch->put.lock, &ch->tx.lock, &ch->wait_lock, &ch->notes.lock,
-                              &ch->fail_lock};
+  pthread_mutex_t *locks[] = {&ch->wait_lock, &ch->notes.lock, &ch->fail_lock};
   for (size_t i = 0; i < sizeof locks / sizeof *locks; i++) pthread_mutex_init(locks[i], NULL);
 }
 

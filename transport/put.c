@@ -58,38 +58,37 @@ static rm_record *begin_locked(rm_channel *ch, uint32_t size, bool waits) {
   bool room = has_credit(ch, pad + need);
   if (rm_unlikely(!room && waits)) room = wait_credit(ch, pad + need);
   if (rm_likely(room && !rm_ended(ch))) return open_record(ch, size, pad, need);
-  pthread_mutex_unlock(&ch->put.lock);
+  rm_lock_give(&ch->put.lock);
   return NULL;
 }
 
 rm_record *rm_begin(rm_channel *ch, uint32_t size) {
   if (!size_ok(ch, size)) return NULL;
-  pthread_mutex_lock(&ch->put.lock);
+  rm_lock_take(&ch->put.lock);
   return begin_locked(ch, size, true);
 }
 
 rm_record *rm_try_begin(rm_channel *ch, uint32_t size) {
-  if (!size_ok(ch, size) || pthread_mutex_trylock(&ch->put.lock) != 0) return NULL;
+  if (!size_ok(ch, size) || !rm_lock_try(&ch->put.lock)) return NULL;
   return begin_locked(ch, size, false);
 }
 
-/* The ordered store pairs with the flusher's "asleep, then look at head again". */
-static void publish(rm_channel *ch) { rm_store_ordered(&ch->head, ch->put.open_end); }
-
 void rm_commit_unsent(rm_channel *ch) {
-  publish(ch);
-  pthread_mutex_unlock(&ch->put.lock);
+  rm_store(&ch->head, ch->put.open_end);
+  rm_lock_give(&ch->put.lock);
 }
 
+/* The ordered store pairs with the flusher's "asleep, then look at head again". */
 void rm_commit(rm_channel *ch) {
-  rm_commit_unsent(ch);
+  rm_store_ordered(&ch->head, ch->put.open_end);
+  rm_lock_give(&ch->put.lock);
   if (rm_load_ordered(&ch->flusher_asleep)) rm_wake_flusher(ch);
 }
 
-void rm_commit_with_bulk(rm_channel *ch) { publish(ch); }
+void rm_commit_with_bulk(rm_channel *ch) { rm_store(&ch->head, ch->put.open_end); }
 
 int rm_bulk_in_order(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, bool last) {
   int error = rm_bulk_lend(ch, tag, bytes, n, !last);
-  if (last || error) pthread_mutex_unlock(&ch->put.lock);
+  if (last || error) rm_lock_give(&ch->put.lock);
   return error;
 }

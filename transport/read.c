@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-static __thread const rm_channel *reading;
+static __thread const rm_channel *reading __attribute__((tls_model("initial-exec")));
 
 bool rm_reading_here(const rm_channel *ch) { return reading == ch; }
 

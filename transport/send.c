@@ -187,7 +187,7 @@ static int drain_locked(rm_channel *ch, bool blocks) {
   if (ch->tx.dead) return read_out(ch, -EPIPE);
   bool rest = ch->tx.held || ch->link->corked;
   int error = rest ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
-  while (!error && !rm_ended(ch)) {
+  for (bool more = true; more && !error && !rm_ended(ch); more = rm_unsent(ch)) {
     rm_parcel parcels[RM_PARCELS_MAX];
     unsigned count = gather(ch, parcels);
     if (!count) return 0;
@@ -198,15 +198,14 @@ static int drain_locked(rm_channel *ch, bool blocks) {
 
 /* The last thread to leave an ended link tells so. */
 static void unlock(rm_channel *ch) {
-  pthread_mutex_unlock(&ch->tx.lock);
+  rm_lock_give(&ch->tx.lock);
   if (rm_unlikely(rm_load_ordered(&ch->error))) rm_tell_end(ch);
 }
 
 /* Notes and credits that became due while the lock was held, and whose owners did not wait. */
 static void after_unlock(rm_channel *ch) {
   int error = 0;
-  while (rm_load_ordered(&ch->work) && !error && !rm_ended(ch) &&
-         pthread_mutex_trylock(&ch->tx.lock) == 0) {
+  while (rm_load_ordered(&ch->work) && !error && !rm_ended(ch) && rm_lock_try(&ch->tx.lock)) {
     error = drain_locked(ch, false);
     unlock(ch);
   }
@@ -215,8 +214,8 @@ static void after_unlock(rm_channel *ch) {
 
 int rm_drain(rm_channel *ch, bool blocks) {
   if (blocks)
-    pthread_mutex_lock(&ch->tx.lock);
-  else if (pthread_mutex_trylock(&ch->tx.lock) != 0)
+    rm_lock_take(&ch->tx.lock);
+  else if (!rm_lock_try(&ch->tx.lock))
     return -EAGAIN;
   int error = drain_locked(ch, blocks);
   unlock(ch);
@@ -239,7 +238,7 @@ void rm_nudge(rm_channel *ch) {
 /* Whoever holds the lock lets go of it soon, as the channel has ended; but for a moment only. */
 static bool lock_for_bye(rm_channel *ch) {
   uint64_t end_ms = rm_now_ms() + RM_BYE_MS;
-  while (pthread_mutex_trylock(&ch->tx.lock) != 0) {
+  while (!rm_lock_try(&ch->tx.lock)) {
     if (rm_now_ms() > end_ms) return false;
     sched_yield();
   }
@@ -300,7 +299,7 @@ static int send_bulk(rm_channel *ch, uint32_t tag, const void *bytes, size_t n, 
   if (n > RM_BULK_MAX) return -EMSGSIZE;
   int error = wait_bulk_credit(ch, tag != 0);
   if (error) return error;
-  pthread_mutex_lock(&ch->tx.lock);
+  rm_lock_take(&ch->tx.lock);
   error = send_bulk_locked(ch, &bulk);
   *lent = rm_load(&ch->link->lent);
   unlock(ch);

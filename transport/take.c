@@ -14,18 +14,18 @@ static const rm_record *next_ready(rm_channel *ch) {
 }
 
 static int wait_ready(rm_channel *ch, uint64_t deadline_us) {
-  rm_store_ordered(&ch->consumer.state, 0);
+  rm_store(&ch->consumer.state, 0);
   rm_store_ordered(&ch->consumer_waits, 1);
   if (ch->next != rm_load_ordered(&ch->ready)) rm_wake(ch, &ch->consumer);
   int error = rm_wait_quietly(ch, &ch->consumer, deadline_us);
-  rm_store_ordered(&ch->consumer_waits, 0);
+  rm_store(&ch->consumer_waits, 0);
   return error;
 }
 
 const rm_record *rm_next(rm_channel *ch, int timeout_ms, int *error) {
   const rm_record *record = next_ready(ch);
   if (record) return record;
-  rm_drain(ch, true);
+  if (rm_unsent(ch)) rm_drain(ch, true);
   uint64_t deadline_us = rm_deadline_us(timeout_ms);
   int failed = 0;
   while (!(record = next_ready(ch)) && !failed) failed = wait_ready(ch, deadline_us);
@@ -43,7 +43,7 @@ static uint64_t end_of(rm_channel *ch, const rm_record *record) {
 }
 
 void rm_release(rm_channel *ch, const rm_record *record) {
-  rm_store_ordered(&ch->released, end_of(ch, record));
+  rm_store(&ch->released, end_of(ch, record));
   if (rm_unlikely(rm_credit_due(ch))) rm_nudge(ch);
 }
 

@@ -45,6 +45,10 @@
  * one processor a yield costs a tenth of a round trip. */
 #define RM_SPIN_US 50u
 
+/* A peer that has a processor of its own is looked for so often before the first yield: it answers
+ * within 10 looks, and a yield and the question where it runs each took as long as one. */
+#define RM_APART_LOOKS 32u
+
 /* So many looks in vain between two looks at the clock. */
 #define RM_SPIN_LOOKS 4u
 

@@ -69,9 +69,18 @@ static bool spun_enough(rm_channel *ch, uint64_t *end) {
   return now >= *end;
 }
 
+/* Is the peer on this processor, which only sleeping gives it now? Asked once in each wait: after
+ * a first yield, or after RM_APART_LOOKS where the last answer was no. */
+static bool gives_way(rm_channel *ch, unsigned vain) {
+  if (vain != (ch->apart ? RM_APART_LOOKS : 1)) return false;
+  ch->apart = !rm_beside(ch);
+  return !ch->apart;
+}
+
 /* Reads without sleeping until spin_us after something last came: then it was in vain. Yielding
- * lets a peer on this processor answer, and costs little where it has another. If it is there and
- * a yield did not let it, only sleeping does; if one yield did, the next wait begins with it. */
+ * lets a peer on this processor answer; where it has another a yield only delays the next look, and
+ * the first few do without. If it is here and a yield did not let it answer, only sleeping does; if
+ * one yield did, the next wait begins with it. */
 static bool look_in_vain(rm_channel *ch, rm_waiter *w) {
   bool yielded = ch->yields_first;
   uint64_t end = 0;
@@ -83,11 +92,11 @@ static bool look_in_vain(rm_channel *ch, rm_waiter *w) {
       if (!done(ch, w)) end = vain = 0;
       continue;
     }
-    if (vain == 1 && rm_beside(ch)) return false;
-    sched_yield();
+    if (gives_way(ch, vain)) return false;
+    if (!ch->apart || vain >= RM_APART_LOOKS) sched_yield();
     if (++vain % RM_SPIN_LOOKS == 0 && spun_enough(ch, &end)) return true;
   }
-  ch->yields_first = yielded ? vain == 0 : vain == 1 && rm_beside(ch);
+  ch->yields_first = yielded ? vain == 0 : vain == 1 && !ch->apart && rm_beside(ch);
   return false;
 }
 

@@ -113,11 +113,11 @@ static void disarm(rm_reply_slot *reply) {
 
 static CUresult await(rm_call *call) {
   rm_reply_slot *reply = &call->thread->reply;
-  uint64_t start = rm_now_ns();
+  uint64_t start = rm_stats_clock();
   rm_progress_stamp();
   rm_commit_unsent(rm_session.channel);
   int error = rm_wait(rm_session.channel, &reply->waiter, -1);
-  rm_stats_waited(rm_now_ns() - start);
+  if (start) rm_stats_waited(start);
   rm_printed_write();
   if (error) {
     disarm(reply);

@@ -65,6 +65,6 @@ struct rm_tls {
   struct rm_progress *touched; /* stream that the call being made sends work to */
   bool per_thread_stream;      /* inside a _ptsz or _ptds export: stream 0 is the per-thread one */
 };
-extern __thread struct rm_tls rm_tls;
+extern __thread struct rm_tls rm_tls __attribute__((tls_model("initial-exec")));
 
 #endif

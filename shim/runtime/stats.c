@@ -69,6 +69,8 @@ rm_stats_header *rm_stats(void) { return &the_page()->header; }
 void rm_stats_forked(void) { __atomic_store_n(&current, &own, __ATOMIC_RELEASE); }
 
 void rm_count(uint32_t symbol) {
+  page *p = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+  if (p == &own) return;
   rm_tls.symbol = symbol;
   rm_stats_add(&the_page()->symbols[symbol].calls, 1);
 }
@@ -78,7 +80,10 @@ CUresult rm_unsupported(uint32_t symbol) {
   return CUDA_ERROR_NOT_SUPPORTED;
 }
 
-void rm_stats_waited(uint64_t wait_ns) {
+uint64_t rm_stats_clock(void) { return the_page() == &own ? 0 : rm_now_ns(); }
+
+void rm_stats_waited(uint64_t start_ns) {
+  uint64_t wait_ns = rm_now_ns() - start_ns;
   page *p = the_page();
   rm_symbol_stats *symbol = &p->symbols[rm_tls.symbol];
   rm_stats_add(&symbol->waits, 1);

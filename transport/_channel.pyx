@@ -14,6 +14,9 @@ import threading
 cdef extern from "<errno.h>" nogil:
     int errno
 
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
+
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
 
@@ -236,6 +239,7 @@ cdef class Channel:
     read. ``hold_bulk``: bulk credit goes back only by :meth:`release_bulk`. Sizes are in bytes, 0 is the default.
     """
     cdef rm_channel *channel
+    cdef int pid
     cdef Inbox inbox
     cdef object reader
     cdef object landing
@@ -258,6 +262,7 @@ cdef class Channel:
         self.open(-1 if link != NULL else carrier, link, &options, &events, not hold_bulk)
 
     cdef open(self, int fd, rm_link *link, const rm_options *options, rm_events *events, bint release_at_once):
+        self.pid = getpid()
         pthread_mutex_init(&self.inbox.lock, NULL)
         self.inbox.release_at_once = release_at_once
         # The reading thread takes the lock before it looks at inbox.channel, so it finds it set.
@@ -271,7 +276,9 @@ cdef class Channel:
             raise OSError(errno, os.strerror(errno))
 
     def __dealloc__(self):
-        if self.channel != NULL:
+        if self.channel != NULL and getpid() != self.pid:  # garbage of our parent's, whose threads are not here
+            rm_channel_abandon(self.channel)
+        elif self.channel != NULL:
             with nogil:
                 rm_channel_free(self.channel)
         drop_all(&self.inbox, &self.inbox.records)

@@ -20,8 +20,8 @@
  *
  * Ends: every wait ends when the peer dies, goes silent (rm_options.silence_ms), the channel is
  * closed, or its deadline passes. The first failure is kept and told to all: rm_channel_error.
- * Once a wait or a bulk call has failed so, no thread and no device of the channel reads or writes
- * the program's memory any more: see rm_channel_quiet.
+ * Once a call that may wait has failed so, no thread and no device of the channel reads or writes
+ * the program's memory any more (rm_channel_quiet). That is all but rm_flush and the rm_try_ ones.
  *
  * Must not know: CUDA, sessions, Python. */
 #ifndef REMORA_CHANNEL_H

@@ -65,7 +65,9 @@ static rm_record *begin_locked(rm_channel *ch, uint32_t size, bool waits) {
 rm_record *rm_begin(rm_channel *ch, uint32_t size) {
   if (!size_ok(ch, size)) return NULL;
   rm_lock_take(&ch->put.lock);
-  return begin_locked(ch, size, true);
+  rm_record *record = begin_locked(ch, size, true);
+  if (rm_unlikely(!record)) rm_channel_quiet(ch, -1);
+  return record;
 }
 
 rm_record *rm_try_begin(rm_channel *ch, uint32_t size) {

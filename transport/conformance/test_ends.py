@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -224,6 +225,22 @@ def test_a_forked_child_abandons_the_channel_and_the_parent_goes_on(pair: Pair) 
     stop.set()
     load.join(5)
     assert client.error is None
+    client.close()
+    echo.join(5)
+    engine.close()
+
+
+def test_a_forked_child_that_collects_a_channel_leaves_the_parents_alone(pair: Pair) -> None:
+    left = [pair()]
+
+    def collect() -> None:
+        left.clear()
+        gc.collect()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(in_child(collect), 0)[1]) == 0
+    client, engine = left[0]
+    echo = in_thread(engine.echo)
+    assert client.call(64, b"still here", timeout_ms=5000) == b"still here"
     client.close()
     echo.join(5)
     engine.close()

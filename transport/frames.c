@@ -21,14 +21,19 @@ static void add_piece(rm_frames *out, const void *bytes, size_t n) {
 
 void rm_frames_make(rm_frames *out, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   out->next = out->pieces;
-  out->count = 0;
+  out->count = out->made = 0;
+  rm_frames_add(out, parcels, count, credit);
+}
+
+void rm_frames_add(rm_frames *out, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   for (unsigned i = 0; i < count; i++) {
-    out->frames[i] = (rm_frame){.kind = frame_kind(&parcels[i]),
-                                .bulk_released = {credit.bulk[0], credit.bulk[1]},
-                                .length = (uint32_t)parcels[i].n,
-                                .tag = parcels[i].tag,
-                                .ring_released = credit.ring};
-    add_piece(out, &out->frames[i], sizeof(rm_frame));
+    rm_frame *frame = &out->frames[out->made++];
+    *frame = (rm_frame){.kind = frame_kind(&parcels[i]),
+                        .bulk_released = {credit.bulk[0], credit.bulk[1]},
+                        .length = (uint32_t)parcels[i].n,
+                        .tag = parcels[i].tag,
+                        .ring_released = credit.ring};
+    add_piece(out, frame, sizeof *frame);
     if (parcels[i].n) add_piece(out, parcels[i].bytes, parcels[i].n);
   }
 }

@@ -146,17 +146,30 @@ static int read_out(rm_channel *ch, int error) {
   return rm_fail_link(ch, error);
 }
 
-/* Tries again, once at least, without sleeping until spin_us after the link last took something:
- * its reader is at work, and waking this thread takes longer than the next room takes to come. */
-static int try_on(rm_channel *ch) {
-  uint64_t end = rm_now_us() + ch->spin_us, taken = ch->link->bytes_sent;
+/* Resumes while the link takes something. A socket that was full may have room as soon as the call
+ * has returned: the kernel takes in the peer's acknowledgements then. */
+static int resume_all(rm_channel *ch) {
+  uint64_t taken;
   int error;
   do {
-    sched_yield();
-    error = ch->link->ops->resume(ch->link);
-    if (ch->link->bytes_sent != taken) end = rm_now_us() + ch->spin_us;
     taken = ch->link->bytes_sent;
-  } while (error == -EAGAIN && !rm_beside(ch) && rm_now_us() < end && !rm_ended(ch));
+    error = ch->link->ops->resume(ch->link);
+  } while (error == -EAGAIN && ch->link->bytes_sent != taken && !rm_ended(ch));
+  return error;
+}
+
+/* Tries again without sleeping until spin_us after the link last took something: its reader is at
+ * work, and waking this thread takes longer than the next room takes to come. */
+static int try_on(rm_channel *ch) {
+  uint64_t end = 0, taken = ch->link->bytes_sent;
+  int error = resume_all(ch);
+  while (error == -EAGAIN && !rm_ended(ch)) {
+    if (!end || ch->link->bytes_sent != taken) end = rm_now_us() + ch->spin_us;
+    taken = ch->link->bytes_sent;
+    sched_yield();
+    error = resume_all(ch);
+    if (ch->link->bytes_sent == taken && (rm_beside(ch) || rm_now_us() >= end)) break;
+  }
   return error;
 }
 
@@ -185,14 +198,14 @@ static int send_parcels(rm_channel *ch, const rm_parcel *parcels, unsigned count
 static int drain_locked(rm_channel *ch, bool blocks) {
   if (rm_unlikely(rm_ended(ch))) return rm_load(&ch->error);
   if (ch->tx.dead) return read_out(ch, -EPIPE);
-  bool rest = ch->tx.held || ch->link->corked;
-  int error = rest ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
+  int error = ch->tx.held ? see_through(ch, ch->link->ops->resume(ch->link), blocks) : 0;
   for (bool more = true; more && !error && !rm_ended(ch); more = rm_unsent(ch)) {
     rm_parcel parcels[RM_PARCELS_MAX];
     unsigned count = gather(ch, parcels);
-    if (!count) return 0;
+    if (!count) break;
     error = send_parcels(ch, parcels, count, blocks);
   }
+  if (!error && ch->link->corked) error = see_through(ch, ch->link->ops->resume(ch->link), blocks);
   return error ? error : rm_load(&ch->error);
 }
 
@@ -315,6 +328,7 @@ static bool returned(rm_channel *ch, uint64_t lent) {
 static int wait_returned(rm_channel *ch, uint64_t lent) {
   if (rm_likely(returned(ch, lent))) return rm_load(&ch->error);
   rm_drain(ch, true);
+  if (returned(ch, lent)) return rm_load(&ch->error);
   uint64_t end = rm_now_us() + ch->spin_us;
   unsigned looks = 0;
   do {

@@ -52,6 +52,7 @@ static ssize_t send_once(rm_tcp *tcp) {
 
 static int tcp_resume(rm_link *link) {
   rm_tcp *tcp = (rm_tcp *)link;
+  link->corked = false;
   while (tcp->out.count) {
     ssize_t n = send_once(tcp);
     if (n < 0 && errno == EINTR) continue;
@@ -59,12 +60,21 @@ static int tcp_resume(rm_link *link) {
     __atomic_store_n(&link->bytes_sent, link->bytes_sent + (uint64_t)n, __ATOMIC_RELAXED);
     rm_frames_gone(&tcp->out, (size_t)n);
   }
+  if (link->returned != link->lent) __atomic_store_n(&link->returned, link->lent, __ATOMIC_SEQ_CST);
   return 0;
 }
 
+/* A bulk message that something follows at once goes together with it: one system call less, and
+ * one read less at the other end. Until then its bytes are lent. */
 static int tcp_send(rm_link *link, const rm_parcel *parcels, unsigned count, rm_credit credit) {
   rm_tcp *tcp = (rm_tcp *)link;
+  if (link->corked) {
+    rm_frames_add(&tcp->out, parcels, count, credit);
+    return tcp_resume(link);
+  }
   rm_frames_make(&tcp->out, parcels, count, credit);
+  link->corked = count == 1 && parcels->more;
+  if (link->corked) return __atomic_store_n(&link->lent, link->lent + 1, __ATOMIC_SEQ_CST), 0;
   join_pieces(tcp);
   return tcp_resume(link);
 }

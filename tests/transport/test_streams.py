@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from remora.transport.conformance import test_streams as suite
+from remora.transport.examples.unix import UnixTransport
 from tests.programs.harness import toolchain
 
 FAULTS = {
@@ -30,6 +33,15 @@ def conformance(name: str, tests: str) -> subprocess.CompletedProcess[str]:
         cwd=toolchain.ROOT,
         env={**os.environ, "PYTEST_ADDOPTS": "", "REMORA_CONFORMANCE_PATIENCE": "3"},
     )
+
+
+def test_a_listener_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    listener = UnixTransport().listen("")
+    assert Path(listener.address).is_socket() and list(tmp_path.iterdir())
+    listener.close()
+    listener.close()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.timeout(240)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from contextlib import suppress
 
 from remora.transport import Stream, StreamListener, Transport
 
@@ -41,10 +42,11 @@ class UnixStream(Stream):
 
 
 class UnixListener(StreamListener):
-    """A socket file, removed in the end."""
+    """A socket file, removed in the end; so is the folder that was made for it, if one was."""
 
     def __init__(self, path: str) -> None:
-        self.address = path
+        self.folder = None if path else tempfile.mkdtemp(prefix="remora-unix-")
+        self.address = path = path or os.path.join(str(self.folder), "socket")
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(path)
         self.socket.listen(64)
@@ -54,12 +56,13 @@ class UnixListener(StreamListener):
         return UnixStream(connected, f"a program at {self.address}")
 
     def close(self) -> None:
-        try:
+        with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
-            os.unlink(self.address)
-        except OSError:
-            pass
         self.socket.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self.address)
+            if self.folder:
+                os.rmdir(self.folder)
 
 
 class UnixTransport(Transport):
@@ -77,4 +80,4 @@ class UnixTransport(Transport):
         return UnixStream(connected, address)
 
     def listen(self, address: str) -> StreamListener:
-        return UnixListener(address or os.path.join(tempfile.mkdtemp(prefix="remora-"), "socket"))
+        return UnixListener(address)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.programs.harness import Result, Server, cuda_program
 from tests.programs.inputs import sample
@@ -57,6 +58,12 @@ def test_bulk_both_ways_at_once(run: Run, tmp_path: Path) -> None:
 
 def test_copies_of_all_kinds_at_once(run: Run, tmp_path: Path) -> None:
     run(cuda_program("mixed_copies"), tmp_path).expect_success()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 10, 30])
+def test_exit_amid_copies(run: Run, tmp_path: Path, milliseconds: int) -> None:
+    result = run(cuda_program("leaving"), tmp_path, str(milliseconds))
+    assert (result.status, result.output) == (7, "leaving: now\n"), result
 
 
 def test_full_ring_with_a_callback_outstanding(run: Run, tmp_path: Path) -> None:
